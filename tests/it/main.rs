@@ -1,0 +1,13 @@
+//! The integration tests: the library and the binary against real servers, in one test binary.
+//!
+//! `cargo xtask test` installs what they need. A test whose tool is missing says so in the table at
+//! the end, and fails when `CI=true`.
+
+mod support;
+
+mod actions;
+mod architecture;
+mod gate;
+mod postgres;
+mod scan;
+mod store;
