@@ -345,7 +345,7 @@ mod tests {
         ] {
             let json = serde_json::to_string(&Name::from(bytes)).unwrap();
             assert_eq!(
-                serde_json::from_str::<Name>(&json).unwrap().0,
+                serde_json::from_str::<Name>(&json).unwrap().as_bytes(),
                 bytes,
                 "{json}"
             );
