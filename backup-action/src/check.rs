@@ -112,6 +112,18 @@ checks! {
     ManifestPublished = "manifest-published" in Record, default Block;
 }
 
+impl CheckId {
+    /// Whether the configuration may turn a "no" into a warning. What proves the archive itself
+    /// always blocks: without it "passed" would mean nothing.
+    pub fn may_warn(self) -> bool {
+        match self.group() {
+            Group::Preflight => !matches!(self, CheckId::ServerReachable | CheckId::StoreWritable),
+            Group::Stored => matches!(self, CheckId::RemoteCopy),
+            Group::Dump | Group::Gzip | Group::Record => false,
+        }
+    }
+}
+
 impl fmt::Display for CheckId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())

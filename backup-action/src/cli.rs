@@ -1,1 +1,163 @@
-//! placeholder
+//! The command line: one clap command per command of the program, made from `settings`. Knows
+//! nothing of what a value means; `config` does.
+
+use crate::settings::{SETTINGS, Setting};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// A command of the program.
+pub struct CommandInfo {
+    /// The word that is typed.
+    pub name: &'static str,
+    /// One line for the list of commands.
+    pub about: &'static str,
+    /// Examples and remarks below the options.
+    pub after: &'static str,
+    /// Whether it takes `[BACKUP]`.
+    pub takes_backup: bool,
+}
+
+const BACKUP_HELP: &str =
+    "latest, a key of `list`, a UTC time such as 2026-01-18T02:00:01Z, or a file";
+
+/// The commands, in the order in which a newcomer meets them.
+pub const COMMANDS: &[CommandInfo] = &[
+    CommandInfo {
+        name: "gate",
+        about: "Take a full backup, verify it, store it, and block the deploy unless all of it worked",
+        after: "\
+Examples:
+  backup-action gate --database-url postgres://backup@db:5432/postgres --local /var/backups/pg
+  backup-action gate --remote s3://company-backups/nostromo --check client-patched=block
+  backup-action gate --sudo-user postgres --local /backup --output json
+  backup-action gate --remote s3://company-backups/nostromo --dry-run     only the checks before the dump
+
+A backup exists once its manifest exists; the manifest is written last.
+Exit codes: 0 passed, 1 a check failed, 2 usage or configuration, 3 could not check, 130/143 interrupted.
+Only 0 opens the gate.",
+        takes_backup: false,
+    },
+    CommandInfo {
+        name: "verify",
+        about: "Read a stored backup back, every byte, against its manifest",
+        after: "\
+Examples:
+  backup-action verify --local /var/backups/pg
+  backup-action verify --remote s3://company-backups/nostromo 2026-01-18T02:00:01Z
+  backup-action verify some/dump.sql.gz          a file without a manifest: gzip, structure, trailer",
+        takes_backup: true,
+    },
+    CommandInfo {
+        name: "list",
+        about: "List the backups of the stores",
+        after: "\
+Examples:
+  backup-action list --local /var/backups/pg
+  backup-action list --remote s3://company-backups/nostromo --output json
+
+Only what has a manifest is a backup. Other objects are counted, never listed as backups.",
+        takes_backup: false,
+    },
+    CommandInfo {
+        name: "show",
+        about: "Show what is inside a backup: databases, schemas, tables, rows, bytes",
+        after: "\
+Examples:
+  backup-action show --local /var/backups/pg
+  backup-action show --remote s3://company-backups/nostromo --database nostromo --schema tenant_empresa_3",
+        takes_backup: true,
+    },
+    CommandInfo {
+        name: "extract",
+        about: "Print the SQL of one database, schema or table, reading only the ranges it needs",
+        after: "\
+Examples:
+  backup-action extract --local /var/backups/pg --database nostromo --schema tenant_empresa_3 > tenant.sql
+  backup-action extract --remote s3://company-backups/nostromo --schema central --table tenants | less
+  backup-action extract --local /var/backups/pg > all.sql          the whole dump, as pg_dumpall wrote it
+
+The SQL of a database, schema or table starts with the session settings that it needs and goes
+into an existing database: `backup-action extract … | psql -X -v ON_ERROR_STOP=1 -1 -d target`.",
+        takes_backup: true,
+    },
+];
+
+/// The hidden command that prints what is generated from the lists in the code.
+pub const INTERNALS: &str = "internals";
+
+/// The whole command line.
+pub fn command() -> Command {
+    Command::new("backup-action")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Blocks a deploy unless a complete, verified, restorable backup of the PostgreSQL cluster is stored")
+        .after_help("Every setting can be a flag, an environment variable or a key of .github/backup-action.toml, in that order of precedence.\nStart with: backup-action gate --help")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(COMMANDS.iter().map(subcommand))
+        .subcommand(
+            Command::new(INTERNALS)
+                .hide(true)
+                .arg(Arg::new("what").required(true).num_args(1..)),
+        )
+}
+
+fn subcommand(info: &'static CommandInfo) -> Command {
+    let mut command = Command::new(info.name)
+        .about(info.about)
+        .after_help(info.after);
+    if info.takes_backup {
+        command = command.arg(
+            Arg::new("backup")
+                .value_name("BACKUP")
+                .default_value("latest")
+                .help(BACKUP_HELP),
+        );
+    }
+    command.args(settings_of(info.name).map(argument))
+}
+
+/// The settings that a command takes.
+pub fn settings_of(command: &str) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS
+        .iter()
+        .filter(move |setting| setting.commands.contains(&command))
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let default = match setting.default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .help(format!("{}{default} [env: {}]", setting.help, setting.env));
+    match (setting.value, setting.list) {
+        // A switch also takes `--switch=false`, so that a flag can overrule the file.
+        ("", _) => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(["true", "false"])
+            .value_name("true|false")
+            .hide_possible_values(true),
+        (value, true) => arg.value_name(value).action(ArgAction::Append),
+        (value, false) => arg.value_name(value),
+    }
+}
+
+/// The values given on the command line for a setting, in order.
+pub fn given(matches: &ArgMatches, setting: &Setting) -> Option<Vec<String>> {
+    if matches.value_source(setting.name) != Some(clap::parser::ValueSource::CommandLine) {
+        return None;
+    }
+    matches
+        .get_many::<String>(setting.name)
+        .map(|values| values.cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}
