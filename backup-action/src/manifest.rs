@@ -1,12 +1,13 @@
 //! The JSON that makes a backup exist. Written last; without it an archive is not a backup to any
 //! command. Format 1. No I/O here: bytes in, bytes out.
 
-use crate::archive::index::{Name, Sha256Digest};
+use crate::archive::index::{Index, Name, Sha256Digest};
 use crate::check::Check;
 use crate::error::Explained;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of the manifest format that this program writes.
 pub const FORMAT: u32 = 1;
@@ -198,5 +199,87 @@ impl Manifest {
             serde_json::to_vec_pretty(self).context("could not write manifest as JSON")?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+/// What the index says is inside, per database and schema. Databases keep the order of the dump.
+pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
+    let mut databases: Vec<DatabaseSummary> = Vec::new();
+    let mut position: BTreeMap<&Name, usize> = BTreeMap::new();
+    let mut schemas: BTreeMap<(usize, &Name), SchemaSummary> = BTreeMap::new();
+    for entry in &index.entries {
+        let Some(name) = &entry.database else {
+            continue;
+        };
+        let at = *position.entry(name).or_insert_with(|| {
+            databases.push(DatabaseSummary {
+                name: name.clone(),
+                bytes: 0,
+                rows: 0,
+                tables: 0,
+                schemas: Vec::new(),
+            });
+            databases.len() - 1
+        });
+        let rows = entry.copy.as_ref().map_or(0, |copy| copy.rows);
+        let tables = u64::from(entry.copy.is_some());
+        let database = &mut databases[at];
+        database.bytes += entry.bytes();
+        database.rows += rows;
+        database.tables += tables;
+        let schema = if &*entry.kind == "SCHEMA" {
+            Some(&entry.name)
+        } else {
+            entry.schema.as_ref()
+        };
+        if let Some(name) = schema {
+            let schema = schemas.entry((at, name)).or_insert_with(|| SchemaSummary {
+                name: name.clone(),
+                bytes: 0,
+                rows: 0,
+                tables: 0,
+            });
+            schema.bytes += entry.bytes();
+            schema.rows += rows;
+            schema.tables += tables;
+        }
+    }
+    for ((at, _), schema) in schemas {
+        databases[at].schemas.push(schema);
+    }
+    databases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ours_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "not valid JSON"),
+            ("[1", "not valid JSON"),
+            ("{}", "not a manifest"),
+            (
+                r#"{"kind":"backup-action backup","format":2}"#,
+                "newer than 1",
+            ),
+            (
+                r#"{"kind":"backup-action backup","format":0}"#,
+                "unknown manifest format",
+            ),
+            (
+                r#"{"kind":"backup-action backup","format":1}"#,
+                "does not have the fields",
+            ),
+        ] {
+            let error = Manifest::parse(text.as_bytes()).unwrap_err();
+            assert!(
+                crate::error::one_line(&error).contains(reason),
+                "{text}: {error:#}"
+            );
+        }
+        let deep = "[".repeat(100_000);
+        assert!(Manifest::parse(deep.as_bytes()).is_err());
     }
 }

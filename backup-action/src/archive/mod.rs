@@ -2,5 +2,6 @@
 //! only I/O is `Read` and `Write`. Knows nothing of stores, servers or CI.
 
 pub mod compress;
+pub mod extract;
 pub mod index;
 pub mod read;
