@@ -110,6 +110,8 @@ checks! {
     RemoteCopy = "remote-copy" in Stored, default Warn;
     /// The manifest was written last and reads back.
     ManifestPublished = "manifest-published" in Record, default Block;
+    /// The receipt that the deploy job asks for is stored.
+    ReceiptStored = "receipt-stored" in Record, default Block;
 }
 
 impl CheckId {

@@ -5,3 +5,4 @@ pub mod compress;
 pub mod extract;
 pub mod index;
 pub mod read;
+pub mod rebuild;

@@ -1,1 +1,299 @@
-//! placeholder
+//! One file per command; each reads like the runbook, top to bottom. Only these compose the
+//! modules below. Here: what every command shares, from the command line to the exit code.
+
+mod answer;
+mod display;
+mod extract;
+mod gate;
+mod gate_checks;
+mod internals;
+mod journal;
+mod list;
+mod show;
+mod stores;
+mod verify;
+
+use crate::check::Verdict;
+use crate::cli;
+use crate::config::{Config, OutputFormat};
+use crate::error;
+use crate::github::output::Outputs;
+use crate::github::runner::Runner;
+use crate::pipeline::cleanup::Cleanup;
+use crate::pipeline::progress::Progress;
+use crate::report::{ReportedError, json, text};
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use journal::Journal;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a run ends with. `main` turns it into the process's exit code; nothing else decides one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus(pub u8);
+
+impl ExitStatus {
+    /// Every check passed, or the command did what it was asked.
+    pub const PASSED: ExitStatus = ExitStatus(0);
+    /// A check failed: the gate is closed.
+    pub const FAILED: ExitStatus = ExitStatus(1);
+    /// What was typed or configured cannot be used.
+    pub const USAGE: ExitStatus = ExitStatus(2);
+    /// Could not check: network, credentials, tools, trouble of our own.
+    pub const ERROR: ExitStatus = ExitStatus(3);
+
+    fn of(verdict: Verdict) -> ExitStatus {
+        match verdict {
+            Verdict::Passed => ExitStatus::PASSED,
+            Verdict::Failed => ExitStatus::FAILED,
+            Verdict::Error => ExitStatus::ERROR,
+        }
+    }
+}
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) runner: Option<Runner>,
+    pub(crate) cleanup: Cleanup,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// Runs the command line `args` to its end and returns the exit status. Prints everything.
+pub async fn main(args: Vec<OsString>) -> ExitStatus {
+    let matches = match cli::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return usage_shown(&error),
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return ExitStatus::USAGE;
+    };
+    if name == cli::INTERNALS {
+        return finish_plain(internals::run(matches));
+    }
+    let runner = Runner::detect(&|name| std::env::var(name).ok());
+    // The gate is closed before anything can go wrong, a bad flag included.
+    let outputs = match begin_outputs(name, runner.as_ref()) {
+        Ok(outputs) => outputs,
+        Err(error) => return finish_plain(Err(error)),
+    };
+    let config = match Config::resolve(name, matches, &|name| std::env::var_os(name)) {
+        Ok(config) => config,
+        Err(error) => return finish_plain(Err(error)),
+    };
+    let context = Context {
+        config,
+        runner,
+        cleanup: Cleanup::default(),
+        progress: Arc::default(),
+    };
+    match name {
+        "gate" => {
+            judged(&context, outputs, Journal::new("gate"), async |journal| {
+                gate::run(&context, journal).await
+            })
+            .await
+        }
+        "verify" => {
+            judged(&context, outputs, Journal::new("verify"), async |journal| {
+                verify::run(&context, journal).await
+            })
+            .await
+        }
+        "list" => finish_plain(interruptible(list::run(&context)).await),
+        "show" => finish_plain(interruptible(show::run(&context)).await),
+        "extract" => finish_plain(interruptible(extract::run(&context)).await),
+        other => finish_plain(Err(anyhow::anyhow!("command \"{other}\" is not built in"))),
+    }
+}
+
+fn begin_outputs(command: &str, runner: Option<&Runner>) -> anyhow::Result<Option<Outputs>> {
+    match runner {
+        Some(runner) if command == "gate" => Ok(Some(Outputs::begin(runner.output.as_deref())?)),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Runs a command that ends in a verdict: with a deadline, with signals, with clean-up, and with
+/// the report shown everywhere it belongs.
+async fn judged(
+    context: &Context,
+    outputs: Option<Outputs>,
+    mut journal: Journal,
+    run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
+) -> ExitStatus {
+    let display = display::Display::start(&context.progress, context.config.output);
+    let ended = tokio::select! {
+        ended = run(&mut journal) => End::Itself(ended),
+        signal = interrupted() => End::Signal(signal),
+        () = tokio::time::sleep(context.config.timeout) => End::Deadline,
+    };
+    let status = match ended {
+        End::Itself(Ok(())) => ExitStatus::of(journal.verdict()),
+        End::Itself(Err(error)) => {
+            journal.error = Some(reported(&error));
+            // A check that was answered no is the reason, whatever came after it.
+            match journal.verdict() {
+                Verdict::Failed => ExitStatus::FAILED,
+                Verdict::Passed | Verdict::Error if error::is_usage(&error) => ExitStatus::USAGE,
+                Verdict::Passed | Verdict::Error => ExitStatus::ERROR,
+            }
+        }
+        End::Signal(signal) => {
+            journal.interrupted_by = Some(signal.name.to_owned());
+            ExitStatus(signal.exit_code)
+        }
+        End::Deadline => {
+            journal.error = Some(ReportedError {
+                messages: vec![format!(
+                    "the run did not end within {} s",
+                    context.config.timeout.as_secs()
+                )],
+                hint: Some(
+                    "Raise --timeout, or find out what is slow in the durations above.".to_owned(),
+                ),
+            });
+            ExitStatus::ERROR
+        }
+    };
+    // After a run that published, nothing is left on the list.
+    for left in context.cleanup.run().await {
+        journal.notes.push(left);
+    }
+    display.end();
+    let (report, secrets) = journal.into_report(
+        status.0,
+        context.runner.as_ref().map(|runner| runner.run.clone()),
+    );
+    answer::give(context, outputs, &report, &secrets, status)
+}
+
+enum End {
+    Itself(anyhow::Result<()>),
+    Signal(Interrupt),
+    Deadline,
+}
+
+struct Interrupt {
+    name: &'static str,
+    exit_code: u8,
+}
+
+/// Waits for SIGINT, SIGTERM or SIGHUP.
+async fn interrupted() -> Interrupt {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut stream) => stream.recv().await,
+        // Without a handler the signal ends the process by itself.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        _ = wait(SignalKind::interrupt()) => Interrupt { name: "SIGINT", exit_code: 130 },
+        _ = wait(SignalKind::terminate()) => Interrupt { name: "SIGTERM", exit_code: 143 },
+        _ = wait(SignalKind::hangup()) => Interrupt { name: "SIGHUP", exit_code: 129 },
+    }
+}
+
+/// A command without a verdict; a signal ends it at once, it has nothing to clean up.
+async fn interruptible(
+    run: impl Future<Output = anyhow::Result<ExitStatus>>,
+) -> anyhow::Result<ExitStatus> {
+    tokio::select! {
+        ended = run => ended,
+        signal = interrupted() => Ok(ExitStatus(signal.exit_code)),
+    }
+}
+
+fn reported(error: &anyhow::Error) -> ReportedError {
+    ReportedError {
+        messages: error::messages(error),
+        hint: error::hint(error),
+    }
+}
+
+/// Ends a command that has no report.
+fn finish_plain(result: anyhow::Result<ExitStatus>) -> ExitStatus {
+    let error = match result {
+        Ok(status) => return status,
+        Err(error) => error,
+    };
+    if is_broken_pipe(&error) {
+        // Whoever read our output has seen enough.
+        return ExitStatus::PASSED;
+    }
+    let mut lines = String::new();
+    for (level, message) in error::messages(&error).iter().enumerate() {
+        let label = if level == 0 {
+            "backup-action"
+        } else {
+            "  because"
+        };
+        lines.push_str(&format!(
+            "{label}: {}\n",
+            crate::report::escape::terminal(message)
+        ));
+    }
+    if let Some(hint) = error::hint(&error) {
+        lines.push_str(&format!(
+            "Hint: {}\n",
+            crate::report::escape::terminal(&hint)
+        ));
+    }
+    say(&lines);
+    if error::is_usage(&error) {
+        ExitStatus::USAGE
+    } else {
+        ExitStatus::ERROR
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn usage_shown(error: &clap::Error) -> ExitStatus {
+    let status = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitStatus::PASSED,
+        _ => ExitStatus::USAGE,
+    };
+    match error.print() {
+        Ok(()) => status,
+        Err(_) => ExitStatus::USAGE,
+    }
+}
+
+/// Writes to standard error; there is nowhere to report a failure of that to.
+fn say(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// Standard output is closed or full.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("could not write to standard output")
+}
+
+/// How the screen looks, from where standard output goes.
+fn style() -> text::Style {
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    text::Style { color, width: 120 }
+}
+
+/// The report as standard output wants it.
+fn rendered(report: &crate::report::Report, output: OutputFormat) -> anyhow::Result<String> {
+    match output {
+        OutputFormat::Text => Ok(text::render(report, style())),
+        OutputFormat::Json => json::render(report),
+    }
+}

@@ -1,0 +1,455 @@
+//! `gate`: preflight → dump → seal → read back → manifest → receipt. Reads like the runbook; the
+//! questions it asks are in `gate_checks`.
+
+use super::journal::{Journal, TOOL};
+use super::{Context, gate_checks, stores};
+use crate::archive::index::{Index, Sha256Digest};
+use crate::check::{Check, CheckId, Group};
+use crate::config::Level;
+use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
+use crate::pipeline::progress::Step;
+use crate::pipeline::stream::{self, OpenCopy, Options};
+use crate::postgres::inventory::{self, Inventory};
+use crate::postgres::{Server, dump, preflight};
+use crate::process::Running;
+use crate::report::{self, LastGood, recovery};
+use crate::store::{BackupKeys, Key, Store};
+use anyhow::Context as _;
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::time::Instant;
+
+/// Runs the gate; the answers are in the journal.
+///
+/// # Errors
+/// What is neither a check answered no nor one that could not be asked: usage, and trouble of ours.
+pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
+    journal.dry_run = context.config.dry_run;
+    journal.required = required_checks(context.config.dry_run);
+    let stores = stores::open(&context.config).await?;
+    let keys = Key::backup(journal.started_at, None);
+
+    let begun = Instant::now();
+    context.progress.begin(Step::Preflight, 0);
+    let server = preflight(context, journal, &stores, &keys).await?;
+    journal.took(Step::Preflight, begun);
+    let Some(server) = server.filter(|_| !journal.is_closed() && !context.config.dry_run) else {
+        return Ok(());
+    };
+
+    let begun = Instant::now();
+    let streamed = dump(context, journal, &server, &stores, &keys).await?;
+    journal.took(Step::Dump, begun);
+    let Some((streamed, finished_at)) = streamed else {
+        return Ok(());
+    };
+
+    let begun = Instant::now();
+    context.progress.begin(Step::Seal, 0);
+    let sealed = streamed.seal(&journal.checks, &context.cleanup).await?;
+    journal.took(Step::Seal, begun);
+
+    let begun = Instant::now();
+    context.progress.begin(
+        Step::ReadBack,
+        sealed.index.archive_bytes * sealed.copies.len() as u64,
+    );
+    let read_back = sealed
+        .read_back(
+            &keys.archive,
+            context.config.verify,
+            context.config.jobs,
+            &context.progress,
+            &context.cleanup,
+        )
+        .await;
+    journal.took(Step::ReadBack, begun);
+    gate_checks::stored(journal, &read_back, &stores);
+    if read_back.copies.is_empty() {
+        return Ok(());
+    }
+
+    let begun = Instant::now();
+    context.progress.begin(Step::Publish, 0);
+    let draft = Draft::new(
+        context,
+        journal,
+        &server,
+        &keys,
+        finished_at,
+        read_back.levels_used,
+    );
+    let crc64nvme = read_back.copies[0].crc64nvme.clone();
+    let published = read_back
+        .publish(
+            &keys,
+            |index, bytes, sha256| draft.manifest(index, &crc64nvme, bytes, sha256),
+            &context.cleanup,
+        )
+        .await;
+    gate_checks::published(journal, published.as_ref(), &keys);
+    if let Ok(published) = published {
+        journal.archive = Some(published.manifest.archive.clone());
+        journal.manifest_key = Some(keys.manifest.to_string());
+        recovery_texts(
+            context,
+            journal,
+            &published.manifest,
+            &published
+                .copies
+                .iter()
+                .map(|copy| copy.store.clone())
+                .collect::<Vec<_>>(),
+        )
+        .await;
+        let copies: Vec<Store> = published
+            .copies
+            .iter()
+            .map(|copy| copy.store.clone())
+            .collect();
+        store_receipt(context, journal, &copies).await;
+    }
+    journal.took(Step::Publish, begun);
+    Ok(())
+}
+
+/// Every check of the gate; those of the preflight when it stops there.
+fn required_checks(dry_run: bool) -> Vec<CheckId> {
+    CheckId::ALL
+        .iter()
+        .copied()
+        .filter(|id| !dry_run || id.group() == Group::Preflight)
+        .collect()
+}
+
+/// Asks the server and the stores side by side. Returns the server when the dump may start.
+async fn preflight(
+    context: &Context,
+    journal: &mut Journal,
+    stores: &[Store],
+    keys: &BackupKeys,
+) -> anyhow::Result<Option<Server>> {
+    let config = &context.config;
+    let connection =
+        crate::postgres::connection::Connection::resolve(config.database_url.as_ref(), &|name| {
+            std::env::var_os(name)
+        })?;
+    journal.secrets = connection.secrets();
+    gate_checks::mask(context, &journal.secrets);
+    journal.cluster = config
+        .cluster
+        .clone()
+        .unwrap_or_else(|| connection.describe());
+    let options = preflight::PreflightOptions {
+        severity: &|id| config.severities.of(id),
+        pg_bin_dir: config.pg_bin_dir.as_deref(),
+        sudo_user: config.sudo_user.as_deref(),
+        role_passwords: config.role_passwords,
+        accepted_unconnectable: &config.accepted_unconnectable,
+    };
+    // A wrong option is the user's to know before anything is connected.
+    dump::check_args(&config.pg_dumpall_args)?;
+    let (found, probes) = tokio::join!(
+        preflight::run(connection, &options),
+        gate_checks::probe_stores(stores, keys)
+    );
+    let found = found?;
+    journal.checks.extend(found.checks);
+    let Some(server) = found.server else {
+        gate_checks::store_writable(journal, probes);
+        return Ok(None);
+    };
+    journal.source = Some(Source {
+        cluster: journal.cluster.clone(),
+        system_identifier: server.facts.system_identifier.clone(),
+        server_version: server.facts.version.clone(),
+        client_version: server.tools.version.text.clone(),
+        role_passwords: server.facts.role_passwords,
+    });
+    let reachable = gate_checks::store_writable(journal, probes);
+    let mut newest: Option<(Store, Manifest)> = None;
+    for store in reachable {
+        match stores::newest(&store).await {
+            Ok(Some(found))
+                if newest
+                    .as_ref()
+                    .is_none_or(|(_, best)| best.finished_at < found.manifest.finished_at) =>
+            {
+                newest = Some((store, found.manifest));
+            }
+            Ok(_) => {}
+            Err(error) => journal.notes.push(format!(
+                "earlier backups could not be listed: {}",
+                crate::error::one_line(&error)
+            )),
+        }
+    }
+    journal.last_good = newest.as_ref().map(|(store, manifest)| LastGood {
+        key: manifest.archive_key.clone(),
+        finished_at: manifest.finished_at,
+        age_seconds: 0,
+        tier: store.tier().to_string(),
+        archive_bytes: manifest.archive.archive_bytes,
+    });
+    let last_bytes = newest
+        .as_ref()
+        .map(|(_, manifest)| manifest.archive.archive_bytes);
+    gate_checks::disk_space(
+        journal,
+        stores,
+        last_bytes,
+        server.facts.total_bytes,
+        config.severities.of(CheckId::DiskSpace),
+    )
+    .await;
+    Ok(Some(server))
+}
+
+/// Runs pg_dumpall into every store and asks the checks of the stream. Returns the stream when
+/// they are all answered yes.
+async fn dump(
+    context: &Context,
+    journal: &mut Journal,
+    server: &Server,
+    stores: &[Store],
+    keys: &BackupKeys,
+) -> anyhow::Result<Option<(stream::Streamed, Timestamp)>> {
+    let config = &context.config;
+    let before = inventory::inventory(server)
+        .await
+        .context("could not read the catalogue before the dump")?;
+    // A dump is rarely larger than the databases are on disk, and compression only makes it smaller.
+    let expected_bytes = server.facts.total_bytes.saturating_mul(2);
+    let mut copies = Vec::new();
+    for store in stores {
+        copies.push(OpenCopy::begin(store, &keys.archive, expected_bytes, &context.cleanup).await?);
+    }
+    context.progress.begin(Step::Dump, 0);
+    let command = dump::dumpall_command(
+        server,
+        &dump::DumpOptions {
+            role_passwords: server.facts.role_passwords,
+            lock_wait_timeout: config.lock_wait_timeout,
+            extra_args: config.pg_dumpall_args.clone(),
+        },
+    )?;
+    let (child, stdout) = Running::start(command)?;
+    let options = Options {
+        level: config.level,
+        jobs: config.jobs,
+        stall_timeout: config.stall_timeout,
+    };
+    let streamed = stream::stream(child, stdout, copies, &options, &context.progress).await?;
+    let finished_at = Timestamp::now();
+
+    gate_checks::dump_exit(journal, &streamed, server);
+    gate_checks::dump_complete(journal, &streamed);
+    let Some(index) = streamed.index.as_ref().filter(|_| !journal.is_closed()) else {
+        return Ok(None);
+    };
+    journal.databases = manifest::summarise(index);
+    gate_checks::not_empty(
+        journal,
+        index,
+        &config.required_databases,
+        &config.required_schemas,
+    );
+    gate_checks::gzip_stream(journal, index);
+    let after = inventory::inventory(server).await;
+    check_inventory(context, journal, index, &before, after);
+    Ok((!journal.is_closed()).then_some((streamed, finished_at)))
+}
+
+fn check_inventory(
+    context: &Context,
+    journal: &mut Journal,
+    index: &Index,
+    before: &Inventory,
+    after: anyhow::Result<Inventory>,
+) {
+    let check = match after {
+        Ok(after) => {
+            let accepted = &context.config.accepted_unconnectable;
+            gate_checks::inventory(before, &after, index, accepted)
+        }
+        Err(error) => Check::not_checked(
+            CheckId::Inventory,
+            format!(
+                "could not read the catalogue after the dump: {}",
+                crate::error::one_line(&error)
+            ),
+            crate::error::hint(&error),
+        ),
+    };
+    journal.check(check);
+}
+
+/// What the manifest says besides the index.
+struct Draft {
+    keys: BackupKeys,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+    source: Source,
+    level: String,
+    levels_used: [u32; 2],
+    run: Option<manifest::CiRun>,
+    checks: Vec<Check>,
+}
+
+impl Draft {
+    fn new(
+        context: &Context,
+        journal: &Journal,
+        server: &Server,
+        keys: &BackupKeys,
+        finished_at: Timestamp,
+        levels_used: [u32; 2],
+    ) -> Draft {
+        Draft {
+            keys: keys.clone(),
+            started_at: journal.started_at,
+            finished_at,
+            source: journal.source.clone().unwrap_or_else(|| Source {
+                cluster: journal.cluster.clone(),
+                system_identifier: None,
+                server_version: server.facts.version.clone(),
+                client_version: server.tools.version.text.clone(),
+                role_passwords: server.facts.role_passwords,
+            }),
+            level: match context.config.level {
+                Level::Auto => "auto".to_owned(),
+                Level::Fixed(level) => level.to_string(),
+            },
+            levels_used,
+            run: context.runner.as_ref().map(|runner| runner.run.clone()),
+            // Texts from outside must be as clean in the manifest as in the report.
+            checks: journal
+                .report(0, None)
+                .checks
+                .into_iter()
+                .filter(|check| journal.checks.iter().any(|c| c.id == check.id))
+                .collect(),
+        }
+    }
+
+    fn manifest(
+        self,
+        index: &Index,
+        crc64nvme: &str,
+        index_bytes: u64,
+        index_sha256: Sha256Digest,
+    ) -> Manifest {
+        Manifest {
+            format: manifest::FORMAT,
+            kind: manifest::KIND.to_owned(),
+            tool: TOOL.to_owned(),
+            archive_key: self.keys.archive.to_string(),
+            index_key: self.keys.index.to_string(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            source: self.source,
+            archive: ArchiveSummary {
+                key: self.keys.archive.to_string(),
+                dump_bytes: index.dump_bytes,
+                archive_bytes: index.archive_bytes,
+                dump_sha256: index.dump_sha256,
+                archive_sha256: index.archive_sha256,
+                archive_crc64nvme: crc64nvme.to_owned(),
+                rows: index.rows(),
+                members: index.members.len() as u64,
+            },
+            index_bytes,
+            index_sha256,
+            databases: manifest::summarise(index),
+            compression: Compression {
+                format: "gzip".to_owned(),
+                level: self.level,
+                levels_used: self.levels_used,
+            },
+            run: self.run,
+            checks: self.checks,
+        }
+    }
+}
+
+/// Refreshes RECOVERY.md beside every copy. The backup exists without it, so trouble is a note.
+async fn recovery_texts(
+    context: &Context,
+    journal: &mut Journal,
+    manifest: &Manifest,
+    copies: &[Store],
+) {
+    for store in copies {
+        let location = store.describe();
+        let endpoint = match stores::is_remote(store) {
+            true => context
+                .config
+                .remote
+                .as_ref()
+                .and_then(|remote| remote.endpoint.as_deref()),
+            false => None,
+        };
+        let text = recovery::render(
+            &recovery::StoreDescription {
+                location: &location,
+                endpoint,
+            },
+            manifest,
+        );
+        if let Err(error) = store
+            .replace(
+                &Key::recovery(),
+                Bytes::from(text),
+                "text/markdown; charset=utf-8",
+            )
+            .await
+        {
+            journal.notes.push(format!(
+                "RECOVERY.md in {location} could not be refreshed: {}",
+                crate::error::one_line(&error)
+            ));
+        }
+    }
+}
+
+/// Keeps the report as the receipt that the deploy job and the auditor ask for.
+async fn store_receipt(context: &Context, journal: &mut Journal, copies: &[Store]) {
+    let run = context.runner.as_ref().map(|runner| runner.run.clone());
+    let id = match &run {
+        Some(run) if !run.run_id.is_empty() => format!("passed_{}_{}", run.run_id, run.run_attempt),
+        Some(_) | None => "passed".to_owned(),
+    };
+    let key = Key::receipt("gate", journal.started_at, &id);
+    let status = super::ExitStatus::of(crate::check::Verdict::of(
+        &journal.checks,
+        &journal
+            .required
+            .iter()
+            .copied()
+            .filter(|id| *id != CheckId::ReceiptStored)
+            .collect::<Vec<_>>(),
+    ));
+    let mut report = journal.report(status.0, run);
+    report
+        .checks
+        .retain(|check| check.id != CheckId::ReceiptStored);
+    let result = match report::json::render(&report) {
+        Ok(text) if status == super::ExitStatus::PASSED => {
+            gate_checks::put_everywhere(copies, &key, Bytes::from(text)).await
+        }
+        // A closed gate leaves no receipt: a deploy job must not find one.
+        Ok(_) => return,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => {
+            journal.receipt_key = Some(key.to_string());
+            journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
+        }
+        Err(error) => journal.check(Check::not_checked(
+            CheckId::ReceiptStored,
+            crate::error::one_line(&error),
+            Some("The backup itself is published; run the gate again for a receipt.".to_owned()),
+        )),
+    }
+}

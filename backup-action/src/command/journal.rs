@@ -1,0 +1,184 @@
+//! What a run has found out so far. Lives outside the run's future, so that a signal or a deadline
+//! still leaves a report.
+
+use crate::check::{Check, CheckId, Outcome, Verdict};
+use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
+use crate::pipeline::progress::Step;
+use crate::postgres::connection;
+use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
+use crate::secret::Secret;
+use jiff::Timestamp;
+use std::time::Instant;
+
+/// The name and version of this program, as manifests and reports give it.
+pub(crate) const TOOL: &str = concat!("backup-action ", env!("CARGO_PKG_VERSION"));
+
+/// A report under construction.
+pub(crate) struct Journal {
+    command: &'static str,
+    begun: Instant,
+    /// When the run started: the one clock reading that names and ages come from.
+    pub(crate) started_at: Timestamp,
+    pub(crate) cluster: String,
+    /// The checks that have to be answered for a verdict of passed.
+    pub(crate) required: Vec<CheckId>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) dry_run: bool,
+    pub(crate) source: Option<Source>,
+    pub(crate) archive: Option<ArchiveSummary>,
+    pub(crate) copies: Vec<Copy>,
+    pub(crate) databases: Vec<DatabaseSummary>,
+    pub(crate) durations: Durations,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) error: Option<ReportedError>,
+    pub(crate) last_good: Option<LastGood>,
+    pub(crate) interrupted_by: Option<String>,
+    pub(crate) receipt_key: Option<String>,
+    pub(crate) manifest_key: Option<String>,
+    /// What must not appear in any text of the report.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+/// A report with the keys that only the Action's outputs give.
+pub(crate) struct Finished {
+    pub(crate) report: Report,
+    pub(crate) receipt_key: Option<String>,
+    pub(crate) manifest_key: Option<String>,
+}
+
+impl Journal {
+    pub(crate) fn new(command: &'static str) -> Journal {
+        Journal {
+            command,
+            begun: Instant::now(),
+            started_at: Timestamp::now(),
+            cluster: String::new(),
+            required: Vec::new(),
+            checks: Vec::new(),
+            dry_run: false,
+            source: None,
+            archive: None,
+            copies: Vec::new(),
+            databases: Vec::new(),
+            durations: Durations::default(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            error: None,
+            last_good: None,
+            interrupted_by: None,
+            receipt_key: None,
+            manifest_key: None,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// Records an answer.
+    pub(crate) fn check(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// What follows from the answers so far.
+    pub(crate) fn verdict(&self) -> Verdict {
+        Verdict::of(&self.checks, &self.required)
+    }
+
+    /// Whether an answer so far closes the gate.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.checks.iter().any(|check| match check.outcome {
+            Outcome::Failed | Outcome::NotChecked => true,
+            Outcome::Passed | Outcome::Warned => false,
+        })
+    }
+
+    /// Records how long a step took.
+    pub(crate) fn took(&mut self, step: Step, since: Instant) {
+        let seconds = Some(since.elapsed().as_secs_f64());
+        match step {
+            Step::Preflight => self.durations.preflight_seconds = seconds,
+            Step::Dump => self.durations.dump_seconds = seconds,
+            Step::Seal => self.durations.seal_seconds = seconds,
+            Step::ReadBack => self.durations.readback_seconds = seconds,
+            Step::Publish => self.durations.publish_seconds = seconds,
+        }
+    }
+
+    /// The report as it stands: checks that were not reached are said to be so.
+    pub(crate) fn report(&self, exit_code: u8, run: Option<CiRun>) -> Report {
+        let now = Timestamp::now();
+        let mut checks = self.checks.clone();
+        for id in &self.required {
+            if !checks.iter().any(|check| check.id == *id) {
+                checks.push(Check::not_checked(*id, "not reached", None));
+            }
+        }
+        let verdict = match exit_code {
+            0 => Verdict::Passed,
+            1 => Verdict::Failed,
+            _ => Verdict::Error,
+        };
+        let mut durations = self.durations.clone();
+        durations.total_seconds = self.begun.elapsed().as_secs_f64();
+        let mut last_good = self.last_good.clone();
+        if let Some(last) = &mut last_good {
+            last.age_seconds = now.duration_since(last.finished_at).as_secs();
+        }
+        let report = Report {
+            format: report::FORMAT,
+            command: self.command.to_owned(),
+            tool: TOOL.to_owned(),
+            cluster: self.cluster.clone(),
+            verdict,
+            exit_code,
+            interrupted_by: self.interrupted_by.clone(),
+            dry_run: self.dry_run,
+            started_at: self.started_at,
+            finished_at: now,
+            checks,
+            source: self.source.clone(),
+            archive: self.archive.clone(),
+            copies: self.copies.clone(),
+            databases: self.databases.clone(),
+            durations,
+            warnings: self.warnings.clone(),
+            notes: self.notes.clone(),
+            error: self.error.clone(),
+            last_good,
+            run,
+        };
+        redacted(report, &self.secrets)
+    }
+
+    /// Ends the journal.
+    pub(crate) fn into_report(self, exit_code: u8, run: Option<CiRun>) -> (Finished, Vec<Secret>) {
+        let report = self.report(exit_code, run);
+        (
+            Finished {
+                report,
+                receipt_key: self.receipt_key,
+                manifest_key: self.manifest_key,
+            },
+            self.secrets,
+        )
+    }
+}
+
+/// Takes the secrets out of the texts that came from outside: libpq echoes parts of a password in
+/// its errors. Everything else in a report is ours.
+fn redacted(mut report: Report, secrets: &[Secret]) -> Report {
+    let clean = |text: &mut String| *text = connection::redact(text, secrets);
+    for check in &mut report.checks {
+        clean(&mut check.evidence);
+        check.hint.iter_mut().for_each(clean);
+    }
+    for copy in &mut report.copies {
+        clean(&mut copy.detail);
+    }
+    report.warnings.iter_mut().for_each(clean);
+    report.notes.iter_mut().for_each(clean);
+    if let Some(error) = &mut report.error {
+        error.messages.iter_mut().for_each(clean);
+        error.hint.iter_mut().for_each(clean);
+    }
+    report
+}

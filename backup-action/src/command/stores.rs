@@ -1,0 +1,225 @@
+//! The configured stores, and the backups in them. Only what has a manifest is a backup.
+
+use crate::config::{Config, Remote};
+use crate::error::{Explained, Usage};
+use crate::manifest::{self, Manifest};
+use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, Tier};
+use anyhow::Context;
+use jiff::Timestamp;
+
+/// Opens the stores that the configuration names: local first.
+///
+/// # Errors
+/// [`Usage`] when none is named, or one cannot be used as it is named.
+pub(crate) async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
+    let mut stores = Vec::new();
+    if let Some(dir) = &config.local {
+        let dir = std::path::absolute(dir)
+            .with_context(|| format!("could not resolve {}", dir.display()))?;
+        stores.push(Store::open_dir(&dir).await?);
+    }
+    if let Some(remote) = &config.remote {
+        stores.push(Store::open_s3(s3_config(remote)?).await?);
+    }
+    if stores.is_empty() {
+        return Err(Usage::new("no store is named")
+            .hint("Add --local DIR, --remote s3://BUCKET/PREFIX, or both.")
+            .into());
+    }
+    Ok(stores)
+}
+
+fn s3_config(remote: &Remote) -> anyhow::Result<S3Config> {
+    let mut config = S3Config::parse(&remote.url)?;
+    if let Some(endpoint) = &remote.endpoint {
+        config = config.with_endpoint(endpoint)?;
+    }
+    config.path_style = remote.path_style;
+    config.region = remote.region.clone();
+    config.storage_class = remote.storage_class.clone();
+    config.sse = match (remote.sse.as_deref(), &remote.kms_key_id) {
+        (None, None) => None,
+        (Some("AES256"), None) => Some(Sse::Aes256),
+        (Some("aws:kms"), key) => Some(Sse::Kms {
+            key_id: key.clone(),
+        }),
+        (None | Some("AES256"), Some(_)) => {
+            return Err(Usage::new("--s3-kms-key-id needs --s3-sse aws:kms").into());
+        }
+        (Some(other), _) => {
+            return Err(Usage::new(format!("--s3-sse: invalid value \"{other}\""))
+                .hint("Use AES256 or aws:kms.")
+                .into());
+        }
+    };
+    Ok(config)
+}
+
+/// A backup that exists.
+pub(crate) struct Found {
+    pub(crate) store: Store,
+    pub(crate) keys: BackupKeys,
+    pub(crate) manifest: Manifest,
+}
+
+/// What lies in a store.
+pub(crate) struct Contents {
+    /// Backups, oldest first.
+    pub(crate) backups: Vec<Found>,
+    /// Manifests that could not be used, with the reason.
+    pub(crate) unreadable: Vec<(Key, anyhow::Error)>,
+    /// Archives of ours without a manifest: not backups.
+    pub(crate) without_manifest: Vec<ObjectInfo>,
+}
+
+/// Reads every manifest of a store.
+///
+/// # Errors
+/// The store cannot be listed.
+pub(crate) async fn contents(store: &Store) -> anyhow::Result<Contents> {
+    let objects = store
+        .list("")
+        .await
+        .with_context(|| format!("could not list {}", store.describe()))?;
+    let mut contents = Contents {
+        backups: Vec::new(),
+        unreadable: Vec::new(),
+        without_manifest: Vec::new(),
+    };
+    for object in &objects {
+        let Some(keys) = BackupKeys::of_manifest(&object.key) else {
+            continue;
+        };
+        match read(store, &keys).await {
+            Ok(manifest) => contents.backups.push(Found {
+                store: store.clone(),
+                keys,
+                manifest,
+            }),
+            Err(error) => contents.unreadable.push((object.key.clone(), error)),
+        }
+    }
+    contents
+        .backups
+        .sort_by_key(|found| found.manifest.started_at);
+    let is_named = |key: &Key| objects.iter().any(|object| object.key == *key);
+    contents.without_manifest = objects
+        .iter()
+        .filter(|object| {
+            manifest_of_archive(&object.key).is_some_and(|manifest| !is_named(&manifest))
+        })
+        .cloned()
+        .collect();
+    Ok(contents)
+}
+
+fn manifest_of_archive(archive: &Key) -> Option<Key> {
+    let stem = archive.as_str().strip_suffix(".sql.gz")?;
+    let key = Key::parse(&format!("{stem}.manifest.json")).ok()?;
+    BackupKeys::of_manifest(&key).map(|keys| keys.manifest)
+}
+
+async fn read(store: &Store, keys: &BackupKeys) -> anyhow::Result<Manifest> {
+    let bytes = store.get(&keys.manifest, manifest::MAX_BYTES).await?;
+    let manifest = Manifest::parse(&bytes)?;
+    anyhow::ensure!(
+        manifest.archive_key == keys.archive.as_str() && manifest.index_key == keys.index.as_str(),
+        "the manifest names another archive ({})",
+        manifest.archive_key
+    );
+    Ok(manifest)
+}
+
+/// The newest backup of a store.
+///
+/// # Errors
+/// The store cannot be listed.
+pub(crate) async fn newest(store: &Store) -> anyhow::Result<Option<Found>> {
+    let objects = store
+        .list("")
+        .await
+        .with_context(|| format!("could not list {}", store.describe()))?;
+    // Keys hold the time of the start, so the last ones are the newest.
+    for object in objects.iter().rev() {
+        let Some(keys) = BackupKeys::of_manifest(&object.key) else {
+            continue;
+        };
+        if let Ok(manifest) = read(store, &keys).await {
+            return Ok(Some(Found {
+                store: store.clone(),
+                keys,
+                manifest,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the backup that the user named: `latest`, a key, or a UTC time. The local store is asked
+/// first, since it is nearer.
+///
+/// # Errors
+/// No such backup; the hint says what there is.
+pub(crate) async fn find(stores: &[Store], wanted: &str) -> anyhow::Result<Found> {
+    let mut newest_found: Option<Found> = None;
+    for store in stores {
+        let found = match wanted {
+            "latest" => newest(store).await?,
+            other => by_name(store, other).await?,
+        };
+        let Some(found) = found else { continue };
+        if newest_found
+            .as_ref()
+            .is_none_or(|best| best.manifest.started_at < found.manifest.started_at)
+        {
+            newest_found = Some(found);
+        }
+    }
+    newest_found.ok_or_else(|| {
+        let places: Vec<_> = stores.iter().map(Store::describe).collect();
+        Explained::new(
+            match wanted {
+                "latest" => format!("there is no backup in {}", places.join(", ")),
+                other => format!("backup \"{other}\" is not in {}", places.join(", ")),
+            },
+            "Run `backup-action list` to see what is there.",
+        )
+        .into()
+    })
+}
+
+async fn by_name(store: &Store, wanted: &str) -> anyhow::Result<Option<Found>> {
+    let keys = match wanted.parse::<Timestamp>() {
+        Ok(time) => Key::backup(time, None),
+        Err(_) => {
+            let stem = [".manifest.json", ".index.json.gz", ".sql.gz"]
+                .iter()
+                .find_map(|suffix| wanted.strip_suffix(suffix))
+                .unwrap_or(wanted);
+            let manifest = Key::parse(&format!("{stem}.manifest.json"))?;
+            match BackupKeys::of_manifest(&manifest) {
+                Some(keys) => keys,
+                None => return Ok(None),
+            }
+        }
+    };
+    if store.head(&keys.manifest).await?.is_none() {
+        return Ok(None);
+    }
+    let manifest = read(store, &keys)
+        .await
+        .with_context(|| format!("could not read manifest {}", keys.manifest))?;
+    Ok(Some(Found {
+        store: store.clone(),
+        keys,
+        manifest,
+    }))
+}
+
+/// Whether a store is off this machine.
+pub(crate) fn is_remote(store: &Store) -> bool {
+    match store.tier() {
+        Tier::Remote => true,
+        Tier::Local => false,
+    }
+}

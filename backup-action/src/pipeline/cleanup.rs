@@ -1,0 +1,99 @@
+//! The undo list of a run: what to take back when it ends before the manifest. One list serves
+//! failures, deadlines and signals; a run that is killed outright leaves no manifest and so no backup.
+
+use crate::error;
+use crate::store::{AbortHandle, Key, Store};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long taking back may last: GitHub sends SIGTERM 7.5 s after SIGINT.
+const LIMIT: Duration = Duration::from_secs(6);
+
+/// Things to take back, newest first. Clones share the list.
+#[derive(Clone, Default)]
+pub struct Cleanup(Arc<Mutex<Vec<(u64, Undo)>>>);
+
+/// One thing to take back.
+#[derive(Clone)]
+pub enum Undo {
+    /// An upload that was begun.
+    Abort(Store, Key, AbortHandle),
+    /// An object that is complete but must not stay without a manifest, or the manifest itself.
+    Delete(Store, Key),
+}
+
+/// Names an item of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+impl Cleanup {
+    /// Adds an item.
+    pub fn add(&self, undo: Undo) -> Ticket {
+        let mut list = self.list();
+        let number = list.last().map_or(0, |(number, _)| number + 1);
+        list.push((number, undo));
+        Ticket(number)
+    }
+
+    /// The item needs not be taken back any more.
+    pub fn disarm(&self, ticket: Ticket) {
+        self.list().retain(|(number, _)| *number != ticket.0);
+    }
+
+    /// Takes everything back; returns what could not be, as sentences.
+    ///
+    /// Stores are cleaned side by side, each from the newest item to the oldest, so that a manifest
+    /// is gone before its archive.
+    pub async fn run(&self) -> Vec<String> {
+        let mut by_store: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
+        for (_, undo) in self.list().drain(..).rev() {
+            let (Undo::Abort(store, ..) | Undo::Delete(store, _)) = &undo;
+            by_store.entry(store.describe()).or_default().push(undo);
+        }
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        let tasks: Vec<_> = by_store
+            .into_values()
+            .map(|items| tokio::spawn(take_back(items)))
+            .collect();
+        let mut left = Vec::new();
+        for task in tasks {
+            match tokio::time::timeout_at(deadline, task).await {
+                Ok(Ok(messages)) => left.extend(messages),
+                Ok(Err(panicked)) => left.push(format!("clean-up ended early: {panicked}")),
+                Err(_) => left.push(
+                    "clean-up did not end in time; what is left has no manifest and is no backup"
+                        .to_owned(),
+                ),
+            }
+        }
+        left
+    }
+
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Undo)>> {
+        match self.0.lock() {
+            Ok(list) => list,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
+
+async fn take_back(items: Vec<Undo>) -> Vec<String> {
+    let mut left = Vec::new();
+    for undo in items {
+        let (what, result) = match &undo {
+            Undo::Abort(store, key, handle) => (
+                format!("abort the upload of {}", store.locate(key)),
+                handle.abort().await,
+            ),
+            Undo::Delete(store, key) => (
+                format!("delete {}", store.locate(key)),
+                store.delete(key).await,
+            ),
+        };
+        if let Err(error) = result {
+            left.push(format!("could not {what}: {}", error::one_line(&error)));
+        }
+    }
+    left
+}

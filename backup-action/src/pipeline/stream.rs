@@ -1,0 +1,442 @@
+//! pg_dumpall's output → scanned, digested, compressed and proved → every store, in one pass.
+//!
+//! Threads: one reads and scans, one digests, N compress; an async task writes the members in
+//! order. Memory is bounded by the members in flight and the stores' parts, whatever the size of
+//! the dump. Nothing becomes visible in a store here: that is `seal`'s.
+
+use super::cleanup::{Cleanup, Ticket, Undo};
+use super::level::LevelControl;
+use super::progress::Progress;
+use crate::archive::compress::{BLOCK_BYTES, Encoded, Encoder};
+use crate::archive::digest::{self, Digester, Digests};
+use crate::archive::index::{Index, Member, Sha256Digest};
+use crate::archive::scan::{Completeness, Piece, Scan, Scanner};
+use crate::config::Level;
+use crate::process::{Finished, Running, StopHandle};
+use crate::store::{Key, Store, Upload};
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc as sync_mpsc};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How a dump is streamed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How strong the compression is.
+    pub level: Level,
+    /// Compressing threads.
+    pub jobs: usize,
+    /// How long the dump may be silent.
+    pub stall_timeout: Duration,
+}
+
+/// One store that an archive is being written to.
+pub struct OpenCopy {
+    /// The store.
+    pub store: Store,
+    upload: Option<Upload>,
+    ticket: Ticket,
+    /// Why this copy was given up.
+    pub failure: Option<anyhow::Error>,
+}
+
+impl OpenCopy {
+    /// Begins the upload and puts it on the undo list.
+    ///
+    /// # Errors
+    /// The store refuses; nothing was begun.
+    pub async fn begin(
+        store: &Store,
+        key: &Key,
+        expected_bytes: u64,
+        cleanup: &Cleanup,
+    ) -> anyhow::Result<OpenCopy> {
+        let upload = store.create(key, expected_bytes).await?;
+        let ticket = cleanup.add(Undo::Abort(
+            store.clone(),
+            key.clone(),
+            upload.abort_handle(),
+        ));
+        Ok(OpenCopy {
+            store: store.clone(),
+            upload: Some(upload),
+            ticket,
+            failure: None,
+        })
+    }
+
+    pub(super) fn take(self) -> (Store, Option<Upload>, Ticket, Option<anyhow::Error>) {
+        (self.store, self.upload, self.ticket, self.failure)
+    }
+
+    async fn write(&mut self, member: &Encoded) {
+        let Some(upload) = &mut self.upload else {
+            return;
+        };
+        if let Err(error) = upload.write(member.bytes.clone()).await {
+            let handle = upload.abort_handle();
+            self.upload = None;
+            // The item on the undo list tries again when this does not work.
+            let aborted = handle.abort().await.err();
+            self.failure = Some(match aborted {
+                None => error,
+                Some(left) => {
+                    error.context(format!("an unfinished upload was left behind ({left:#})"))
+                }
+            });
+        }
+    }
+}
+
+/// What came out of pg_dumpall, whole or not. Only [`stream`] makes it.
+pub struct Streamed {
+    /// How pg_dumpall ended.
+    pub finished: Finished,
+    /// What the scanner saw of the end of the dump.
+    pub completeness: Completeness,
+    /// What ended the stream early, in our words.
+    pub fault: Option<anyhow::Error>,
+    /// Whether the fault is that the bytes were not those of a dump (and not trouble of ours).
+    pub unreadable: bool,
+    /// The index of what was written; none when the stream ended early.
+    pub index: Option<Index>,
+    /// Lowest and highest level used.
+    pub levels_used: [u32; 2],
+    /// The stores, not sealed.
+    pub copies: Vec<OpenCopy>,
+    _only_here: (),
+}
+
+/// Streams the dump of `child` into `copies`.
+///
+/// A dump that fails is not an error here: the facts are in [`Streamed`], and the gate's checks are
+/// asked about them.
+///
+/// # Errors
+/// Trouble of our own: a thread that cannot be started or that panicked, a member that does not
+/// decode.
+pub async fn stream(
+    child: Running,
+    stdout: File,
+    mut copies: Vec<OpenCopy>,
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> anyhow::Result<Streamed> {
+    let stop = child.stop_handle();
+    let in_flight = options.jobs * 2 + 2;
+    let (ordered, mut members) = mpsc::channel(in_flight);
+    let (digest_queue, digest_blocks) = sync_mpsc::sync_channel(2);
+    let pool = Pool::start(options)?;
+    let reader = {
+        let progress = Arc::clone(progress);
+        tokio::task::spawn_blocking(move || read(stdout, &pool, &digest_queue, &ordered, &progress))
+    };
+    let digester = tokio::task::spawn_blocking(move || digest_all(&digest_blocks));
+
+    let mut written = Written::default();
+    let mut fault = write_in_order(
+        &mut members,
+        &mut copies,
+        &mut written,
+        options,
+        progress,
+        &stop,
+    )
+    .await;
+    // The reader ends by itself: either the dump did, or nobody takes its members any more.
+    drop(members);
+    if fault.is_some() {
+        stop.stop();
+    }
+    let read = reader
+        .await
+        .context("the thread that reads the dump panicked")?;
+    let mut unreadable = false;
+    if let Some(error) = read.fault {
+        stop.stop();
+        unreadable = read.unreadable;
+        fault.get_or_insert(error);
+    }
+    let digests = digester
+        .await
+        .context("the thread that digests the dump panicked")?;
+    let finished = child.finish().await?;
+    let completeness = read.scan.completeness.clone();
+    let levels_used = written.levels();
+    let index = match fault {
+        None => Some(written.index(read.scan, digests)?),
+        Some(_) => None,
+    };
+    Ok(Streamed {
+        finished,
+        completeness,
+        fault,
+        unreadable,
+        index,
+        levels_used,
+        copies,
+        _only_here: (),
+    })
+}
+
+/// A piece of the dump with what the scanner found in it.
+struct Block {
+    bytes: Vec<u8>,
+    start: u64,
+    pieces: Vec<Piece>,
+}
+
+type Reply = oneshot::Receiver<anyhow::Result<Encoded>>;
+
+struct Reading {
+    scan: Scan,
+    fault: Option<anyhow::Error>,
+    unreadable: bool,
+}
+
+/// Reads until the end, and hands each block to the digester, to a compressing thread, and its
+/// reply to the writer.
+fn read(
+    mut stdout: File,
+    pool: &Pool,
+    digest: &sync_mpsc::SyncSender<Arc<Block>>,
+    ordered: &mpsc::Sender<Reply>,
+    progress: &Progress,
+) -> Reading {
+    let mut scanner = Scanner::new();
+    let mut start = 0;
+    let (mut fault, mut unreadable) = (None, false);
+    loop {
+        let bytes = match fill(&mut stdout, progress) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                fault = Some(anyhow::Error::new(error).context("could not read from pg_dumpall"));
+                break;
+            }
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        let mut pieces = Vec::new();
+        if let Err(error) = scanner.feed(&bytes, &mut pieces) {
+            fault = Some(anyhow::Error::new(error));
+            unreadable = true;
+            break;
+        }
+        progress.advance(bytes.len() as u64);
+        progress.at(scanner.place().to_string());
+        let length = bytes.len() as u64;
+        let block = Arc::new(Block {
+            bytes,
+            start,
+            pieces,
+        });
+        start += length;
+        // A closed channel means that the other side has met its own fault, which it reports.
+        if digest.send(Arc::clone(&block)).is_err()
+            || ordered.blocking_send(pool.submit(block)).is_err()
+        {
+            break;
+        }
+    }
+    Reading {
+        scan: scanner.finish(),
+        fault,
+        unreadable,
+    }
+}
+
+/// A full block, or less at the end of the dump.
+fn fill(stdout: &mut File, progress: &Progress) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; BLOCK_BYTES];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        progress.waiting(true);
+        let read = stdout.read(&mut bytes[filled..]);
+        progress.waiting(false);
+        match read {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn digest_all(blocks: &sync_mpsc::Receiver<Arc<Block>>) -> Digests {
+    let mut digester = Digester::new();
+    while let Ok(block) = blocks.recv() {
+        digester.feed(&block.bytes, block.start, &block.pieces);
+    }
+    digester.finish()
+}
+
+/// The compressing threads. They end when the pool is dropped.
+struct Pool {
+    work: sync_mpsc::Sender<Job>,
+    queued: Arc<AtomicUsize>,
+    level: LevelControl,
+    threads: usize,
+}
+
+struct Job {
+    block: Arc<Block>,
+    level: u32,
+    reply: oneshot::Sender<anyhow::Result<Encoded>>,
+}
+
+impl Pool {
+    fn start(options: &Options) -> anyhow::Result<Pool> {
+        let (work, jobs) = sync_mpsc::channel::<Job>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        let queued = Arc::new(AtomicUsize::new(0));
+        for number in 0..options.jobs {
+            let (jobs, queued) = (Arc::clone(&jobs), Arc::clone(&queued));
+            std::thread::Builder::new()
+                .name(format!("compress-{number}"))
+                .spawn(move || compress_jobs(&jobs, &queued))
+                .context("could not start a compressing thread")?;
+        }
+        Ok(Pool {
+            work,
+            queued,
+            level: LevelControl::new(options.level),
+            threads: options.jobs,
+        })
+    }
+
+    fn submit(&self, block: Arc<Block>) -> Reply {
+        let level = self
+            .level
+            .choose(self.queued.load(Ordering::Relaxed), self.threads);
+        let (reply, receiver) = oneshot::channel();
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        // When every thread is gone the reply channel is closed, and the writer says so.
+        if self
+            .work
+            .send(Job {
+                block,
+                level,
+                reply,
+            })
+            .is_err()
+        {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        receiver
+    }
+}
+
+fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
+    let mut encoder = Encoder::default();
+    loop {
+        let next = match jobs.lock() {
+            Ok(jobs) => jobs.recv(),
+            Err(_) => return,
+        };
+        let Ok(job) = next else { return };
+        queued.fetch_sub(1, Ordering::Relaxed);
+        let encoded = encoder.encode(&job.block.bytes, job.level);
+        drop(job.block);
+        if job.reply.send(encoded).is_err() {
+            return;
+        }
+    }
+}
+
+/// What was handed to the stores.
+#[derive(Default)]
+struct Written {
+    members: Vec<Member>,
+    sha256: Sha256,
+    lowest: Option<u32>,
+    highest: Option<u32>,
+}
+
+impl Written {
+    fn add(&mut self, encoded: &Encoded) {
+        self.sha256.update(&encoded.bytes);
+        self.members.push(encoded.member.clone());
+        self.lowest = Some(
+            self.lowest
+                .map_or(encoded.level, |lowest| lowest.min(encoded.level)),
+        );
+        self.highest = Some(
+            self.highest
+                .map_or(encoded.level, |highest| highest.max(encoded.level)),
+        );
+    }
+
+    fn levels(&self) -> [u32; 2] {
+        [self.lowest.unwrap_or(0), self.highest.unwrap_or(0)]
+    }
+
+    fn index(self, scan: Scan, digests: Digests) -> anyhow::Result<Index> {
+        digest::assemble(
+            scan,
+            digests,
+            self.members,
+            Sha256Digest(self.sha256.finalize().into()),
+        )
+    }
+}
+
+/// Writes the members in order to every store that still works; returns what ended it early.
+async fn write_in_order(
+    members: &mut mpsc::Receiver<Reply>,
+    copies: &mut [OpenCopy],
+    written: &mut Written,
+    options: &Options,
+    progress: &Progress,
+    stop: &StopHandle,
+) -> Option<anyhow::Error> {
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    let mut stalled = None;
+    loop {
+        let reply = tokio::select! {
+            reply = members.recv() => reply,
+            _ = tick.tick() => {
+                let silent = progress.silent_seconds();
+                if stalled.is_none() && silent >= options.stall_timeout.as_secs() {
+                    stalled = Some(stall(silent, progress));
+                    // The end of the child ends the reader, and that this loop.
+                    stop.stop();
+                }
+                continue;
+            }
+        };
+        let Some(reply) = reply else { return stalled };
+        let encoded = match reply.await {
+            Ok(Ok(encoded)) => encoded,
+            Ok(Err(error)) => return Some(error),
+            Err(_) => return Some(anyhow::anyhow!("a compressing thread ended early")),
+        };
+        for copy in copies.iter_mut() {
+            copy.write(&encoded).await;
+        }
+        written.add(&encoded);
+        if copies.iter().all(|copy| copy.failure.is_some()) {
+            return Some(anyhow::anyhow!("no store accepts the archive any more"));
+        }
+    }
+}
+
+fn stall(seconds: u64, progress: &Progress) -> anyhow::Error {
+    let place = progress.snapshot().place;
+    let place = if place.is_empty() {
+        String::new()
+    } else {
+        format!(", last seen at {place}")
+    };
+    crate::error::Explained::new(
+        format!("pg_dumpall sent no byte for {seconds} s{place}"),
+        "Look for sessions that hold ACCESS EXCLUSIVE locks in pg_stat_activity and pg_locks, or raise --stall-timeout.",
+    )
+    .into()
+}
