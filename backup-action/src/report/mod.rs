@@ -1,6 +1,17 @@
 //! What a command has to say, as data ([`Report`]), and the pure renderers of it. A renderer takes
 //! a finished report and returns text; clock, sizes and addresses are fields, never looked up.
 
+pub mod escape;
+pub mod format;
+pub mod instructions;
+pub mod json;
+pub mod markdown;
+pub mod recovery;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod text;
+pub mod words;
+
 use crate::check::{Check, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use jiff::Timestamp;

@@ -1,0 +1,175 @@
+//! Figures for people: sizes, durations, counts, ages, dates. The only place that rounds; JSON and
+//! manifests carry exact numbers with the unit in the name.
+
+use humansize::{DECIMAL, FormatSizeOptions, format_size};
+use jiff::Timestamp;
+
+/// A size in decimal units, to three digits: `240 MB`, `61.4 MB`, `1.05 GB`, `512 B`.
+pub fn bytes(bytes: u64) -> String {
+    let mut leading = bytes as f64;
+    while leading >= 1000.0 {
+        leading /= 1000.0;
+    }
+    let decimals = match leading {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    let size = format_size(
+        bytes,
+        FormatSizeOptions::from(DECIMAL).decimal_places(decimals),
+    );
+    match size.split_once(' ') {
+        Some((figure, unit)) if figure.contains('.') => {
+            let figure = figure.trim_end_matches('0').trim_end_matches('.');
+            format!("{figure} {unit}")
+        }
+        _ => size,
+    }
+}
+
+/// A speed: `79 MB/s`; nothing where the time is too short to say.
+pub fn rate(size_bytes: u64, seconds: f64) -> Option<String> {
+    let per_second = size_bytes as f64 / seconds;
+    // Below 10 ms the clock says more about itself than about the work.
+    (seconds >= 0.01 && per_second.is_finite()).then(|| format!("{}/s", bytes(per_second as u64)))
+}
+
+/// How long something took: `0.4 s`, `9 m 41 s`, `1 h 02 m`, `3 d 04 h`.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "an unknown time".to_owned();
+    }
+    if seconds < 59.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} m {:02} s", whole % 60),
+        (0, _) => format!("{hours} h {:02} m", minutes % 60),
+        (_, _) => format!("{days} d {:02} h", hours % 24),
+    }
+}
+
+/// How old something is: `45 s old` without the last word. A negative age is a clock that is wrong.
+pub fn age(seconds: i64) -> String {
+    match seconds {
+        i64::MIN..=-1 => "from the future".to_owned(),
+        0..=89 => format!("{seconds} s"),
+        90..=5_399 => format!("{} min", seconds / 60),
+        5_400..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", count((seconds / 86_400).unsigned_abs())),
+    }
+}
+
+/// [`age`] with its last word: `23 h old`.
+pub fn old(seconds: i64) -> String {
+    if seconds < 0 {
+        "dated in the future: a clock is wrong".to_owned()
+    } else {
+        format!("{} old", age(seconds))
+    }
+}
+
+/// A count with thousands separators: `4,880,024`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count with its noun, `1 row`, `2 rows`. The noun takes a plain `s`.
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(number))
+}
+
+/// How many times smaller: `2.9 ×`.
+pub fn ratio(ratio: f64) -> String {
+    if ratio >= 100.0 {
+        format!("{} ×", count(ratio as u64))
+    } else {
+        format!("{ratio:.1} ×")
+    }
+}
+
+/// A time to the minute: `2026-01-18 02:00 UTC`.
+pub fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn figures_read_as_people_write_them() {
+        let sizes: Vec<_> = [0, 512, 1_000, 61_400_000, 240_000_000, 702_400_000]
+            .into_iter()
+            .chain([1_049_000_000, 20_000_000_000_000])
+            .map(bytes)
+            .collect();
+        assert_eq!(
+            sizes,
+            [
+                "0 B", "512 B", "1 kB", "61.4 MB", "240 MB", "702 MB", "1.05 GB", "20 TB"
+            ]
+        );
+        let durations: Vec<_> = [0.04, 0.4, 59.94, 59.96, 581.0, 3_725.0, 273_600.0, f64::NAN]
+            .into_iter()
+            .map(duration)
+            .collect();
+        assert_eq!(
+            durations,
+            [
+                "0.0 s",
+                "0.4 s",
+                "59.9 s",
+                "1 m 00 s",
+                "9 m 41 s",
+                "1 h 02 m",
+                "3 d 04 h",
+                "an unknown time"
+            ]
+        );
+        let ages: Vec<_> = [0, 89, 90, 5_400, 82_800, 172_800, 900_000_000]
+            .into_iter()
+            .map(age)
+            .collect();
+        assert_eq!(
+            ages,
+            [
+                "0 s",
+                "89 s",
+                "1 min",
+                "1 h",
+                "23 h",
+                "2 days",
+                "10,416 days"
+            ]
+        );
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(4_880_024, "row"), "4,880,024 rows");
+        assert_eq!(rate(702_000_000, 8.9).as_deref(), Some("78.9 MB/s"));
+        assert_eq!(rate(1, 0.0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_figure_panics(n: u64, seconds: f64, old_seconds: i64) {
+            prop_assert_eq!(count(n).replace(',', ""), n.to_string());
+            for text in [bytes(n), duration(seconds), old(old_seconds), ratio(seconds)] {
+                prop_assert!(!text.is_empty());
+            }
+            prop_assert!(rate(n, seconds).is_none_or(|text| !text.is_empty()));
+        }
+    }
+}

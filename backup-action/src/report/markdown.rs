@@ -1,0 +1,778 @@
+//! The job summary in Markdown: the verdict first, then what matters, the rest folded. Pure, and
+//! never longer than [`MAX_BYTES`].
+
+use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
+use super::words::{self, Ending, Step};
+use super::{Report, format, instructions};
+use crate::check::{Check, Outcome};
+use crate::manifest::SchemaSummary;
+
+/// The runner drops a whole summary above 1 MiB.
+pub const MAX_BYTES: usize = 900 * 1024;
+
+/// Rows of the table of schemas, biggest first.
+const MAX_SCHEMAS: usize = 100;
+
+/// Rows of the table of databases, lines of stderr, notes, copies.
+const MAX_ROWS: usize = 50;
+
+/// The job summary.
+pub fn summary(report: &Report) -> String {
+    let mut sections = vec![verdict(report)];
+    match Ending::of(report) {
+        Ending::Passed | Ending::DryRun => sections.extend([
+            warned(report),
+            facts(report),
+            notes(report),
+            steps(report),
+            folded_checks(report),
+            folded_contents(report),
+            folded_stderr(report),
+            folded_restore(report),
+        ]),
+        Ending::Failed | Ending::Error | Ending::Interrupted => sections.extend([
+            what_failed(report),
+            protection(report),
+            warned(report),
+            facts(report),
+            notes(report),
+            steps(report),
+            folded_checks(report),
+            folded_contents(report),
+            folded_stderr(report),
+            folded_restore(report),
+        ]),
+    }
+    sections.push(footer(report));
+    join(sections)
+}
+
+/// Joins what fits. A section is never cut in the middle: an open `<details>` would swallow the rest.
+fn join(sections: Vec<String>) -> String {
+    const CUT: &str = "\n*The rest is in the JSON report: this summary has a size limit.*\n";
+    let mut out = String::new();
+    for section in sections.iter().filter(|section| !section.is_empty()) {
+        if out.len() + section.len() + 1 + CUT.len() > MAX_BYTES {
+            out.push_str(CUT);
+            return out;
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(section);
+    }
+    out
+}
+
+fn verdict(report: &Report) -> String {
+    let (sign, word) = match Ending::of(report) {
+        Ending::Passed => ("✅", "passed"),
+        Ending::DryRun => ("☑️", "passed as a dry run"),
+        Ending::Failed => ("❌", "failed"),
+        Ending::Error if report.exit_code == 2 => ("❌", "cannot start"),
+        Ending::Error => ("❌", "could not check"),
+        Ending::Interrupted => ("❌", "was interrupted"),
+    };
+    let what = match report.command.as_str() {
+        "gate" => "Backup gate".to_owned(),
+        "backup" => "Backup".to_owned(),
+        "verify" => "Verification".to_owned(),
+        other => format!("Command {}", code(other)),
+    };
+    let mut line = format!(
+        "{} · {} · {}",
+        code(&report.cluster),
+        format::minute(report.started_at),
+        format::duration(report.durations.total_seconds)
+    );
+    if Ending::of(report) != Ending::Passed {
+        line.push_str(&format!(" · exit code {}", report.exit_code));
+    }
+    format!(
+        "## {sign} {what} {word} — {}\n\n{line}\n",
+        words::consequence(report)
+    )
+}
+
+fn what_failed(report: &Report) -> String {
+    let mut out = String::new();
+    let failed: Vec<_> = words::with(report, Outcome::Failed).collect();
+    if !failed.is_empty() {
+        out.push_str("### What failed, why, and what to do\n\n");
+        for check in &failed {
+            out.push_str(&item(check));
+        }
+    }
+    if let Some(error) = &report.error {
+        out.push_str("### What happened, and what to do\n\n");
+        let messages: Vec<_> = error.messages.iter().map(|m| text(m)).collect();
+        out.push_str(&format!("- **{}**\n", messages.join(": ")));
+        if let Some(hint) = &error.hint {
+            out.push_str(&format!("  - 👉 {}\n", text(hint)));
+        }
+    }
+    let open: Vec<_> = words::with(report, Outcome::NotChecked).collect();
+    if failed.is_empty() {
+        if !open.is_empty() {
+            out.push_str("\n### What could not be checked\n\n");
+        }
+        for check in open {
+            out.push_str(&item(check));
+        }
+    } else if !open.is_empty() {
+        let count = format::counted(open.len() as u64, "more check");
+        out.push_str(&format!("\n{count}: not reached.\n"));
+    }
+    out
+}
+
+fn protection(report: &Report) -> String {
+    let mut out = String::from("### What still protects you\n\n");
+    match &report.last_good {
+        Some(good) => out.push_str(&format!(
+            "The last good backup, **{}**: {} of {}, {}, {} store.\n",
+            format::old(good.age_seconds),
+            code(&good.key),
+            format::minute(good.finished_at),
+            format::bytes(good.archive_bytes),
+            text(&good.tier)
+        )),
+        None => out.push_str("**No earlier verified backup is known.**\n"),
+    }
+    for copy in report.copies.iter().filter(|copy| copy.published) {
+        out.push_str(&format!(
+            "\nThe copy of this run in {} was verified and kept.\n",
+            code(&copy.store)
+        ));
+    }
+    out
+}
+
+fn warned(report: &Report) -> String {
+    let mut out = String::new();
+    for check in words::with(report, Outcome::Warned) {
+        out.push_str(&item(check));
+    }
+    if out.is_empty() {
+        out
+    } else {
+        format!("### Warnings\n\n{out}")
+    }
+}
+
+fn item(check: &Check) -> String {
+    let (sign, _) = sign(check.outcome);
+    let mut out = format!("- {sign} `{}`: {}\n", check.id, text(&check.evidence));
+    if let Some(hint) = &check.hint {
+        out.push_str(&format!("  - 👉 {}\n", text(hint)));
+    }
+    out
+}
+
+fn facts(report: &Report) -> String {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if let Some(archive) = &report.archive {
+        rows.push(("Archive", code(&archive.key)));
+        rows.push((
+            "Size",
+            format!(
+                "**{}** (from {}, {} smaller)",
+                format::bytes(archive.archive_bytes),
+                format::bytes(archive.dump_bytes),
+                format::ratio(archive.ratio())
+            ),
+        ));
+        rows.push(("Contents", words::contents(report)));
+        rows.push((
+            "SHA-256 of the archive",
+            format!("`{}`", archive.archive_sha256),
+        ));
+        rows.push(("SHA-256 of the dump", format!("`{}`", archive.dump_sha256)));
+    }
+    for copy in report.copies.iter().take(MAX_ROWS) {
+        let sign = if copy.published { "✅" } else { "❌" };
+        let name = match copy.tier.as_str() {
+            "local" => "Local copy",
+            "remote" => "Remote copy",
+            _ => "Copy",
+        };
+        let said = format!("{sign} {}: {}", code(&copy.store), text(&copy.detail));
+        rows.push((name, said));
+    }
+    if let Some(source) = &report.source {
+        let passwords = if source.role_passwords {
+            ""
+        } else {
+            " · **without the passwords of the roles**"
+        };
+        rows.push((
+            "Versions",
+            format!(
+                "server {} · pg_dumpall {} · {}{passwords}",
+                text(&source.server_version),
+                text(&source.client_version),
+                text(&report.tool)
+            ),
+        ));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("| | |\n|---|---|\n");
+    for (name, value) in rows {
+        out.push_str(&format!("| {name} | {value} |\n"));
+    }
+    out
+}
+
+fn steps(report: &Report) -> String {
+    let mut out = String::new();
+    for step in Step::ALL {
+        let Some(summary) = words::step(report, step) else {
+            continue;
+        };
+        let seconds = summary.seconds.map_or_else(String::new, format::duration);
+        let (sign, _) = sign(summary.outcome);
+        out.push_str(&format!(
+            "| {} | {sign} {} | {seconds} | {} |\n",
+            step.name(),
+            text(&summary.said),
+            summary.rate.unwrap_or_default()
+        ));
+    }
+    if out.is_empty() {
+        return out;
+    }
+    format!("| step | | time | |\n|---|---|--:|--:|\n{out}")
+}
+
+fn notes(report: &Report) -> String {
+    let mut out = String::new();
+    for note in report.notes.iter().take(MAX_ROWS) {
+        out.push_str(&format!("- ℹ️ {}\n", text(note)));
+    }
+    push_more(&mut out, "- ", report.notes.len(), MAX_ROWS);
+    out
+}
+
+fn folded_checks(report: &Report) -> String {
+    if report.checks.is_empty() {
+        return String::new();
+    }
+    let counts: Vec<String> = [
+        Outcome::Failed,
+        Outcome::NotChecked,
+        Outcome::Warned,
+        Outcome::Passed,
+    ]
+    .into_iter()
+    .filter_map(|outcome| match words::with(report, outcome).count() {
+        0 => None,
+        n => Some(format!("{n} {}", sign(outcome).1)),
+    })
+    .collect();
+    let mut rows = String::from("| | check | evidence |\n|---|---|---|\n");
+    for check in report.checks.iter().take(2 * MAX_ROWS) {
+        rows.push_str(&format!(
+            "| {} | `{}` | {} |\n",
+            sign(check.outcome).0,
+            check.id,
+            text(&check.evidence)
+        ));
+    }
+    let title = format!("Checks: {}", counts.join(", "));
+    details(&title, &rows)
+}
+
+fn folded_contents(report: &Report) -> String {
+    if report.databases.is_empty() {
+        return String::new();
+    }
+    let mut out =
+        String::from("| database | schemas | tables | rows | size |\n|---|--:|--:|--:|--:|\n");
+    for database in report.databases.iter().take(MAX_ROWS) {
+        out.push_str(&format!(
+            "| {} | {} | {} | {} | {} |\n",
+            code(&database.name.to_lossy()),
+            format::count(database.schemas.len() as u64),
+            format::count(database.tables),
+            format::count(database.rows),
+            format::bytes(database.bytes)
+        ));
+    }
+    push_more(&mut out, "\n", report.databases.len(), MAX_ROWS);
+    out.push_str("\n| schema | database | tables | rows | size |\n|---|---|--:|--:|--:|\n");
+    let mut schemas: Vec<(String, &SchemaSummary)> = report
+        .databases
+        .iter()
+        .flat_map(|database| {
+            let name = database.name.to_lossy();
+            database
+                .schemas
+                .iter()
+                .map(move |schema| (name.clone(), schema))
+        })
+        .collect();
+    schemas.sort_by(|(_, a), (_, b)| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    for (database, schema) in schemas.iter().take(MAX_SCHEMAS) {
+        out.push_str(&format!(
+            "| {} | {} | {} | {} | {} |\n",
+            code(&schema.name.to_lossy()),
+            code(database),
+            format::count(schema.tables),
+            format::count(schema.rows),
+            format::bytes(schema.bytes)
+        ));
+    }
+    push_more(&mut out, "\n", schemas.len(), MAX_SCHEMAS);
+    details("Databases and schemas, biggest first", &out)
+}
+
+fn folded_stderr(report: &Report) -> String {
+    if report.warnings.is_empty() {
+        return String::new();
+    }
+    let mut lines: Vec<String> = report
+        .warnings
+        .iter()
+        .take(MAX_ROWS)
+        .map(|line| escape::terminal(&escape::shorten(line, MAX_TEXT_CHARS)))
+        .collect();
+    if report.warnings.len() > MAX_ROWS {
+        let more = format::count((report.warnings.len() - MAX_ROWS) as u64);
+        lines.push(format!("… and {more} more"));
+    }
+    let title = "What pg_dumpall wrote to stderr";
+    details(title, &escape::markdown_block("text", &lines.join("\n")))
+}
+
+fn folded_restore(report: &Report) -> String {
+    let Some(archive) = &report.archive else {
+        return String::new();
+    };
+    let mut out = String::new();
+    for copy in report.copies.iter().filter(|c| c.published).take(MAX_ROWS) {
+        out.push_str(&format!("From {}:\n\n", code(&copy.store)));
+        let with_tool = instructions::with_this_tool(&copy.tier, &copy.store, &archive.key);
+        let with_psql = instructions::with_psql_alone(&copy.store, &archive.key);
+        out.push_str(&escape::markdown_block(
+            "sh",
+            &format!("{with_tool}\n{with_psql}"),
+        ));
+        out.push('\n');
+    }
+    if out.is_empty() {
+        return out;
+    }
+    out.push_str("`RECOVERY.md` in the store says more.\n");
+    details("How to restore this backup", &out)
+}
+
+fn footer(report: &Report) -> String {
+    match &report.run {
+        Some(run) => format!(
+            "{} · {} · run {} attempt {}\n",
+            text(&report.tool),
+            code(&escape::shorten(&run.sha, 12)),
+            text(&run.run_id),
+            text(&run.run_attempt)
+        ),
+        None => format!("{}\n", text(&report.tool)),
+    }
+}
+
+fn details(title: &str, body: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{body}\n</details>\n")
+}
+
+fn push_more(out: &mut String, lead: &str, total: usize, shown: usize) {
+    if total > shown {
+        let more = format::count((total - shown) as u64);
+        out.push_str(&format!("{lead}… and {more} more\n"));
+    }
+}
+
+fn sign(outcome: Outcome) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Passed => ("✅", "passed"),
+        Outcome::Warned => ("⚠️", "warned"),
+        Outcome::Failed => ("❌", "failed"),
+        Outcome::NotChecked => ("❔", "not checked"),
+    }
+}
+
+fn code(name: &str) -> String {
+    escape::markdown_code(&escape::shorten(name, MAX_NAME_CHARS))
+}
+
+fn text(text: &str) -> String {
+    escape::markdown_prose(&escape::shorten(text, MAX_TEXT_CHARS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn passed() {
+        expect![[r#"
+            ## ✅ Backup gate passed — deploy may go on
+
+            `nostromo-prod` · 2026-01-18 02:00 UTC · 10.6 s
+
+            ### Warnings
+
+            - ⚠️ `client-patched`: pg_dumpall 15.14 lacks the fix for CVE-2026-18408
+              - 👉 Install postgresql-client-15 15.19 or newer.
+
+            | | |
+            |---|---|
+            | Archive | `2026-01/backup_2026-01-18_02-00-01Z.sql.gz` |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Contents | 2 databases, 4 schemas, 74 tables, 4,880,024 rows |
+            | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
+            | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
+            | Local copy | ✅ `/var/backups/nostromo prod`: read back and decoded |
+            | Remote copy | ✅ `s3://acme-backups/postgres`: read back and decoded |
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            - ℹ️ data checksums are off on this cluster
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | preflight | ⚠️ 2 checks, 1 warning | 0.4 s |  |
+            | dump | ✅ 702 MB, 4,880,024 rows in 74 tables | 8.9 s | 78.9 MB/s |
+            | seal | ✅ 240 MB, 2.9 × smaller, 670 gzip members | 0.1 s |  |
+            | read back | ✅ 240 MB decoded and compared (local, remote) | 1.1 s |  |
+            | publish | ✅ 2026-01/backup_2026-01-18_02-00-01Z.sql.gz | 0.1 s |  |
+
+            <details><summary>Checks: 1 warned, 10 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `server-reachable` | PostgreSQL 15.20 at 10.0.3.7:5432 |
+            | ⚠️ | `client-patched` | pg_dumpall 15.14 lacks the fix for CVE-2026-18408 |
+            | ✅ | `dump-exit` | pg_dumpall ended with status 0 |
+            | ✅ | `dump-complete` | trailer of the cluster and of 2 databases |
+            | ✅ | `inventory` | 2 databases, 4 schemas, 74 tables, all in the archive |
+            | ✅ | `not-empty` | 702 MB |
+            | ✅ | `gzip-stream` | 670 members decode to what went in |
+            | ✅ | `stored-length` | 240,100,000 bytes in local, remote |
+            | ✅ | `stored-readback` | 240 MB decoded and compared (local, remote) |
+            | ✅ | `remote-copy` | s3&#58;//acme-backups/postgres |
+            | ✅ | `manifest-published` | written last, reads back |
+
+            </details>
+
+            <details><summary>Databases and schemas, biggest first</summary>
+
+            | database | schemas | tables | rows | size |
+            |---|--:|--:|--:|--:|
+            | `nostromo` | 3 | 73 | 4,880,000 | 702 MB |
+            | `postgres` | 1 | 1 | 24 | 4 kB |
+
+            | schema | database | tables | rows | size |
+            |---|---|--:|--:|--:|
+            | `tenant_empresa_7` | `nostromo` | 30 | 1,204,331 | 61 MB |
+            | `central` | `nostromo` | 9 | 12,000 | 1.2 MB |
+            | `parametros` | `nostromo` | 4 | 400 | 90 kB |
+            | `public` | `postgres` | 1 | 24 | 4 kB |
+
+            </details>
+
+            <details><summary>What pg_dumpall wrote to stderr</summary>
+
+            ```text
+            pg_dump: warning: there are circular foreign-key constraints
+            ```
+
+            </details>
+
+            <details><summary>How to restore this backup</summary>
+
+            From `/var/backups/nostromo prod`:
+
+            ```sh
+            # with this tool: check every byte, then one schema as SQL
+            backup-action verify --local '/var/backups/nostromo prod' 2026-01/backup_2026-01-18_02-00-01Z.sql.gz
+            backup-action extract --local '/var/backups/nostromo prod' 2026-01/backup_2026-01-18_02-00-01Z.sql.gz --schema NAME > NAME.sql
+
+            # without it: the whole cluster, into a fresh one (psql -h … for another than the local)
+            gunzip -c '/var/backups/nostromo prod/2026-01/backup_2026-01-18_02-00-01Z.sql.gz' | psql -X -v ON_ERROR_STOP=1 -d postgres
+            ```
+
+            From `s3://acme-backups/postgres`:
+
+            ```sh
+            # with this tool: check every byte, then one schema as SQL
+            backup-action verify --remote s3://acme-backups/postgres 2026-01/backup_2026-01-18_02-00-01Z.sql.gz
+            backup-action extract --remote s3://acme-backups/postgres 2026-01/backup_2026-01-18_02-00-01Z.sql.gz --schema NAME > NAME.sql
+
+            # without it: the whole cluster, into a fresh one (psql -h … for another than the local)
+            aws s3 cp s3://acme-backups/postgres/2026-01/backup_2026-01-18_02-00-01Z.sql.gz - | gunzip -c | psql -X -v ON_ERROR_STOP=1 -d postgres
+            ```
+
+            `RECOVERY.md` in the store says more.
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&summary(&samples::passed()));
+    }
+
+    #[test]
+    fn failed() {
+        expect![[r#"
+            ## ❌ Backup gate failed — deploy blocked
+
+            `nostromo-prod` · 2026-01-18 02:00 UTC · 4.5 s · exit code 1
+
+            ### What failed, why, and what to do
+
+            - ❌ `dump-exit`: pg_dumpall was killed by signal 9 after 312 MB, in tenant_empresa_9.audit_log (database nostromo)
+              - 👉 The kernel's out-of-memory killer is the usual cause. Look at `dmesg` on the database host.
+            - ❌ `dump-complete`: the trailer of the cluster is missing
+              - 👉 Run the gate again once pg_dumpall ends by itself.
+
+            2 more checks: not reached.
+
+            ### What still protects you
+
+            The last good backup, **24 h old**: `2026-01/backup_2026-01-17_02-00-01Z.sql.gz` of 2026-01-17 02:00 UTC, 239 MB, remote store.
+
+            | | |
+            |---|---|
+            | Remote copy | ❌ `s3://acme-backups/postgres`: upload aborted, nothing was published |
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | preflight | ✅ 2 checks | 0.4 s |  |
+            | dump | ❌ pg_dumpall was killed by signal 9 after 312 MB, in tenant_empresa_9.audit_log (database nostromo) | 4.0 s |  |
+            | seal | ❔ not reached |  |  |
+            | publish | ❔ not reached |  |  |
+
+            <details><summary>Checks: 2 failed, 2 not checked, 2 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `server-reachable` | PostgreSQL 15.20 at 10.0.3.7:5432 |
+            | ✅ | `client-patched` | 15.20 |
+            | ❌ | `dump-exit` | pg_dumpall was killed by signal 9 after 312 MB, in tenant_empresa_9.audit_log (database nostromo) |
+            | ❌ | `dump-complete` | the trailer of the cluster is missing |
+            | ❔ | `gzip-stream` | not reached |
+            | ❔ | `manifest-published` | not reached |
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&summary(&samples::failed()));
+    }
+
+    #[test]
+    fn error() {
+        expect![[r#"
+            ## ❌ Backup gate could not check — deploy blocked
+
+            `nostromo-prod` · 2026-01-18 02:00 UTC · 3.1 s · exit code 3
+
+            ### What happened, and what to do
+
+            - **could not open store s3&#58;//acme-backups/postgres: could not connect to s3.example: connection refused**
+              - 👉 Check the endpoint and the network of the runner.
+
+            ### What could not be checked
+
+            - ❔ `store-writable`: could not connect to s3.example: connection refused
+              - 👉 Check the endpoint and the network of the runner.
+
+            ### What still protects you
+
+            **No earlier verified backup is known.**
+
+            | | |
+            |---|---|
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | preflight | ❔ could not connect to s3.example: connection refused | 3.0 s |  |
+
+            <details><summary>Checks: 1 not checked, 1 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `server-reachable` | PostgreSQL 15.20 at 10.0.3.7:5432 |
+            | ❔ | `store-writable` | could not connect to s3.example: connection refused |
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&summary(&samples::error()));
+    }
+
+    #[test]
+    fn interrupted() {
+        let text = summary(&samples::interrupted());
+        expect!["## ❌ Backup gate was interrupted — deploy blocked"]
+            .assert_eq(text.lines().next().unwrap());
+        assert!(text.contains("exit code 143"));
+    }
+
+    #[test]
+    fn hostile_names_are_shown_and_inert() {
+        let text = summary(&samples::hostile());
+        expect![[r#"
+            ## ✅ Backup gate passed — deploy may go on
+
+            <code>prod&#92;n&#58;&#58;set-output name=passed&#58;&#58;true</code> · 2026-01-18 02:00 UTC · 10.6 s
+
+            ### Warnings
+
+            - ⚠️ `client-patched`: FATAL: ##&#92;&#91;error&#93;forged&#92;n::error::forged &#124; &#60;b&#62; `x` @<!-- -->acme
+              - 👉 Install postgresql-client-15 15.19 or newer.
+
+            | | |
+            |---|---|
+            | Archive | <code>2026-01/&#96;&#36;&#40;touch x&#41;&#96;&#124;&#60;b&#62;.sql.gz</code> |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Contents | 6 databases, 6 schemas, 6 tables, 4,880,024 rows |
+            | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
+            | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
+            | Local copy | ✅ `/tmp/it's $(here)`: read back and decoded |
+            | Remote copy | ✅ `s3://acme-backups/postgres`: read back and decoded |
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            - ℹ️ data checksums are off on this cluster
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | preflight | ⚠️ 2 checks, 1 warning | 0.4 s |  |
+            | dump | ✅ 702 MB, 4,880,024 rows in 6 tables | 8.9 s | 78.9 MB/s |
+            | seal | ✅ 240 MB, 2.9 × smaller, 670 gzip members | 0.1 s |  |
+            | read back | ✅ 240 MB decoded and compared (local, remote) | 1.1 s |  |
+            | publish | ✅ 2026-01/`$(touch x)`&#124;&#60;b&#62;.sql.gz | 0.1 s |  |
+
+            <details><summary>Checks: 1 warned, 10 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `server-reachable` | PostgreSQL 15.20 at 10.0.3.7:5432 |
+            | ⚠️ | `client-patched` | FATAL: ##&#92;&#91;error&#93;forged&#92;n::error::forged &#124; &#60;b&#62; `x` @<!-- -->acme |
+            | ✅ | `dump-exit` | pg_dumpall ended with status 0 |
+            | ✅ | `dump-complete` | trailer of the cluster and of 2 databases |
+            | ✅ | `inventory` | 2 databases, 4 schemas, 74 tables, all in the archive |
+            | ✅ | `not-empty` | 702 MB |
+            | ✅ | `gzip-stream` | 670 members decode to what went in |
+            | ✅ | `stored-length` | 240,100,000 bytes in local, remote |
+            | ✅ | `stored-readback` | 240 MB decoded and compared (local, remote) |
+            | ✅ | `remote-copy` | s3&#58;//acme-backups/postgres |
+            | ✅ | `manifest-published` | written last, reads back |
+
+            </details>
+
+            <details><summary>Databases and schemas, biggest first</summary>
+
+            | database | schemas | tables | rows | size |
+            |---|--:|--:|--:|--:|
+            | `<script>alert(1)</script>` | 1 | 1 | 1 | 10 B |
+            | <code>a&#124;b&#96;c&#96;&#96;d</code> | 1 | 1 | 1 | 10 B |
+            | `</details></table>` | 1 | 1 | 1 | 10 B |
+            | <code>x&#92;n&#58;&#58;error&#58;&#58;forged&#92;n&#35;&#35;&#92;&#91;error&#93;forged</code> | 1 | 1 | 1 | 10 B |
+            | `@acme/security #1` | 1 | 1 | 1 | 10 B |
+            | <code>&#92;u&#123;202e&#125;gnp&#92;u&#123;200b&#125;&#92;u&#123;1b&#125;&#91;31m</code> | 1 | 1 | 1 | 10 B |
+
+            | schema | database | tables | rows | size |
+            |---|---|--:|--:|--:|
+            | `</details></table>` | `</details></table>` | 1 | 1 | 10 B |
+            | `<script>alert(1)</script>` | `<script>alert(1)</script>` | 1 | 1 | 10 B |
+            | `@acme/security #1` | `@acme/security #1` | 1 | 1 | 10 B |
+            | <code>a&#124;b&#96;c&#96;&#96;d</code> | <code>a&#124;b&#96;c&#96;&#96;d</code> | 1 | 1 | 10 B |
+            | <code>x&#92;n&#58;&#58;error&#58;&#58;forged&#92;n&#35;&#35;&#92;&#91;error&#93;forged</code> | <code>x&#92;n&#58;&#58;error&#58;&#58;forged&#92;n&#35;&#35;&#92;&#91;error&#93;forged</code> | 1 | 1 | 10 B |
+            | <code>&#92;u&#123;202e&#125;gnp&#92;u&#123;200b&#125;&#92;u&#123;1b&#125;&#91;31m</code> | <code>&#92;u&#123;202e&#125;gnp&#92;u&#123;200b&#125;&#92;u&#123;1b&#125;&#91;31m</code> | 1 | 1 | 10 B |
+
+            </details>
+
+            <details><summary>What pg_dumpall wrote to stderr</summary>
+
+            ```text
+            \u{1b}[2J::stop-commands::x
+            ```
+
+            </details>
+
+            <details><summary>How to restore this backup</summary>
+
+            From `/tmp/it's $(here)`:
+
+            ```sh
+            # with this tool: check every byte, then one schema as SQL
+            backup-action verify --local '/tmp/it'\''s $(here)' '2026-01/`$(touch x)`|<b>.sql.gz'
+            backup-action extract --local '/tmp/it'\''s $(here)' '2026-01/`$(touch x)`|<b>.sql.gz' --schema NAME > NAME.sql
+
+            # without it: the whole cluster, into a fresh one (psql -h … for another than the local)
+            gunzip -c '/tmp/it'\''s $(here)/2026-01/`$(touch x)`|<b>.sql.gz' | psql -X -v ON_ERROR_STOP=1 -d postgres
+            ```
+
+            From `s3://acme-backups/postgres`:
+
+            ```sh
+            # with this tool: check every byte, then one schema as SQL
+            backup-action verify --remote s3://acme-backups/postgres '2026-01/`$(touch x)`|<b>.sql.gz'
+            backup-action extract --remote s3://acme-backups/postgres '2026-01/`$(touch x)`|<b>.sql.gz' --schema NAME > NAME.sql
+
+            # without it: the whole cluster, into a fresh one (psql -h … for another than the local)
+            aws s3 cp 's3://acme-backups/postgres/2026-01/`$(touch x)`|<b>.sql.gz' - | gunzip -c | psql -X -v ON_ERROR_STOP=1 -d postgres
+            ```
+
+            `RECOVERY.md` in the store says more.
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&text);
+        // Outside of code, tags are ours only.
+        let outside: Vec<&str> = text.split('`').step_by(2).collect();
+        for tag in ["<script", "</table"] {
+            assert!(!outside.iter().any(|part| part.contains(tag)), "{tag}");
+        }
+        let count = |tag| {
+            outside
+                .iter()
+                .map(|part| part.matches(tag).count())
+                .sum::<usize>()
+        };
+        assert_eq!(count("<details>"), count("</details>"));
+    }
+
+    #[test]
+    fn two_thousand_schemas_are_cut_to_a_hundred() {
+        let text = summary(&samples::crowded());
+        assert!(text.contains("`tenant_empresa_1999`"));
+        assert!(text.contains("`tenant_empresa_1900`"));
+        assert!(!text.contains("`tenant_empresa_1899`"));
+        assert!(text.contains("\n… and 1,900 more\n"));
+        assert!(text.contains("1 database, 2,000 schemas"));
+        assert!(text.len() < 20_000, "{}", text.len());
+    }
+
+    #[test]
+    fn the_size_limit_holds_for_the_worst_report() {
+        let mut report = samples::hostile();
+        let long = "|<&`\u{202e}".repeat(100_000);
+        for check in &mut report.checks {
+            check.evidence = long.clone();
+            check.hint = Some(long.clone());
+        }
+        report.checks = std::iter::repeat_n(report.checks, 40).flatten().collect();
+        report.warnings = vec![long.clone(); 1_000];
+        report.notes = vec![long.clone(); 1_000];
+        report.cluster = long;
+        let text = summary(&report);
+        assert!(text.len() <= MAX_BYTES, "{}", text.len());
+        assert!(text.starts_with("## ✅ Backup gate passed"));
+        assert!(text.contains("this summary has a size limit"));
+    }
+}

@@ -1,0 +1,469 @@
+//! The report for a terminal or a log: a header, one line a step, the verdict with what failed, why,
+//! what to do, and what still protects you. Pure; whoever prints decides on colour and width.
+
+use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
+use super::words::{self, Ending, Step};
+use super::{Report, format};
+use crate::check::{Check, Outcome};
+use std::fmt::Write as _;
+
+/// How the screen looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether ANSI colours are wanted.
+    pub color: bool,
+    /// Columns; text is wrapped between words. Less than 40 counts as 40.
+    pub width: usize,
+}
+
+/// Lines of pg_dumpall's stderr, and notes, that are shown.
+const MAX_LINES: usize = 5;
+
+/// The whole screen.
+pub fn render(report: &Report, style: Style) -> String {
+    let mut out = header(report, style);
+    out.push('\n');
+    for step in Step::ALL {
+        if let Some(line) = step_line(report, step, style) {
+            out.push_str(&line);
+        }
+    }
+    out.push_str(&ending(report, style));
+    out
+}
+
+/// The first line: the command, the cluster, and what is known of it.
+pub fn header(report: &Report, style: Style) -> String {
+    let mut line = format!(
+        "backup-action {} · {}",
+        name(&report.command),
+        name(&report.cluster)
+    );
+    if let Some(source) = &report.source {
+        let mut about = format!("PostgreSQL {}", name(&source.server_version));
+        if !report.databases.is_empty() {
+            let schemas: usize = report.databases.iter().map(|d| d.schemas.len()).sum();
+            let databases = format::counted(report.databases.len() as u64, "database");
+            let schemas = format::counted(schemas as u64, "schema");
+            about = format!("{about}, {databases}, {schemas}");
+        }
+        line = format!("{line} ({about})");
+    }
+    format!("{}\n", paint(style, Ink::Bold, &line))
+}
+
+/// One line for a step, with a final newline; none when the step was not reached. Can be called
+/// while the report grows, as soon as the step's checks, figures and duration are in it.
+pub fn step_line(report: &Report, step: Step, style: Style) -> Option<String> {
+    let summary = words::step(report, step)?;
+    let said = text(&summary.said);
+    let (mark, ink) = mark(summary.outcome);
+    let lead = format!("  {:<10}  {} ", step.name(), paint(style, ink, mark));
+    let mut lines = wrap(&said, width(style).saturating_sub(16 + 12).max(24));
+    let first = if lines.is_empty() {
+        String::new()
+    } else {
+        lines.remove(0)
+    };
+    let mut out = lead + &first;
+    if let Some(seconds) = summary.seconds {
+        let column = width(style).min(100).saturating_sub(26);
+        let used = 16 + first.chars().count();
+        let gap = column.saturating_sub(used).max(2);
+        let time = format::duration(seconds);
+        write_to(&mut out, format_args!("{:gap$}{time:>8}", ""));
+    }
+    if let Some(rate) = &summary.rate {
+        write_to(&mut out, format_args!("   {rate}"));
+    }
+    out.push('\n');
+    for line in lines {
+        write_to(&mut out, format_args!("{:16}{line}\n", ""));
+    }
+    Some(out)
+}
+
+/// The verdict and everything below it.
+pub fn ending(report: &Report, style: Style) -> String {
+    let ending = Ending::of(report);
+    let mut out = String::from("\n");
+    let code = match ending {
+        Ending::Passed => String::new(),
+        Ending::DryRun | Ending::Failed | Ending::Error | Ending::Interrupted => {
+            format!(" (exit {})", report.exit_code)
+        }
+    };
+    let ink = match ending {
+        Ending::Passed => Ink::Green,
+        Ending::DryRun => Ink::Yellow,
+        Ending::Failed | Ending::Error | Ending::Interrupted => Ink::Red,
+    };
+    let headline = format!(
+        "{} — {}{code}",
+        text(&words::headline(report)),
+        words::consequence(report)
+    );
+    push_wrapped(&mut out, 2, &headline, style, Some(ink));
+    match ending {
+        Ending::Passed | Ending::DryRun => {}
+        Ending::Failed | Ending::Error | Ending::Interrupted => trouble(&mut out, report, style),
+    }
+    checks(&mut out, "Warnings", report, Outcome::Warned, style);
+    lines(&mut out, "pg_dumpall said", &report.warnings, style);
+    lines(&mut out, "Notes", &report.notes, style);
+    copies(&mut out, report, style);
+    out
+}
+
+/// What failed, why, what to do, what still protects you.
+fn trouble(out: &mut String, report: &Report, style: Style) {
+    checks(out, "What failed", report, Outcome::Failed, style);
+    if let Some(error) = &report.error {
+        section(out, "What happened", style);
+        for (depth, message) in error.messages.iter().enumerate() {
+            let lead = if depth == 0 { "" } else { "because " };
+            push_wrapped(out, 4, &format!("{lead}{}", text(message)), style, None);
+        }
+        if let Some(hint) = &error.hint {
+            push_wrapped(out, 4, &format!("→ {}", text(hint)), style, Some(Ink::Bold));
+        }
+    }
+    let said = |check: &&Check| check.hint.is_some() || Ending::of(report) == Ending::Error;
+    if words::with(report, Outcome::NotChecked).any(|check| said(&check)) {
+        checks(
+            out,
+            "What could not be checked",
+            report,
+            Outcome::NotChecked,
+            style,
+        );
+    } else {
+        let count = words::with(report, Outcome::NotChecked).count() as u64;
+        if count > 0 {
+            let line = format!("{}: not reached.", format::counted(count, "more check"));
+            push_wrapped(out, 4, &line, style, None);
+        }
+    }
+    section(out, "What still protects you", style);
+    let published = words::copies_published(report);
+    if published > 0 {
+        let line = "The copies marked ✓ below were verified and kept.";
+        push_wrapped(out, 4, line, style, None);
+    }
+    let line = match &report.last_good {
+        Some(good) => format!(
+            "The backup of {} ({}, {}, {}): {}",
+            format::minute(good.finished_at),
+            format::old(good.age_seconds),
+            format::bytes(good.archive_bytes),
+            name(&good.tier),
+            name(&good.key)
+        ),
+        None => "No earlier verified backup is known.".to_owned(),
+    };
+    push_wrapped(out, 4, &line, style, None);
+}
+
+fn checks(out: &mut String, title: &str, report: &Report, outcome: Outcome, style: Style) {
+    let mut found = words::with(report, outcome).peekable();
+    if found.peek().is_none() {
+        return;
+    }
+    section(out, title, style);
+    let (mark, ink) = mark(outcome);
+    for check in found {
+        let lead = format!("    {} {:<20} ", paint(style, ink, mark), check.id.id());
+        let indent = 4 + 2 + 21;
+        let mut wrapped = wrap(&text(&check.evidence), width(style) - indent.min(20)).into_iter();
+        out.push_str(&lead);
+        out.push_str(&wrapped.next().unwrap_or_default());
+        out.push('\n');
+        for line in wrapped {
+            write_to(out, format_args!("{:6}{line}\n", ""));
+        }
+        if let Some(hint) = &check.hint {
+            push_wrapped(out, 6, &format!("→ {}", text(hint)), style, None);
+        }
+    }
+}
+
+fn lines(out: &mut String, title: &str, lines: &[String], style: Style) {
+    if lines.is_empty() {
+        return;
+    }
+    section(out, title, style);
+    for line in lines.iter().take(MAX_LINES) {
+        push_wrapped(out, 4, &text(line), style, None);
+    }
+    if lines.len() > MAX_LINES {
+        let more = format::count((lines.len() - MAX_LINES) as u64);
+        push_wrapped(out, 4, &format!("… and {more} more"), style, None);
+    }
+}
+
+fn copies(out: &mut String, report: &Report, style: Style) {
+    if report.copies.is_empty() {
+        return;
+    }
+    section(out, "Copies", style);
+    for copy in &report.copies {
+        let (mark, ink) = if copy.published {
+            mark(Outcome::Passed)
+        } else {
+            mark(Outcome::Failed)
+        };
+        let line = format!(
+            "{} {:<7} {}: {}",
+            paint(style, ink, mark),
+            name(&copy.tier),
+            name(&copy.store),
+            text(&copy.detail)
+        );
+        write_to(out, format_args!("    {line}\n"));
+    }
+}
+
+fn section(out: &mut String, title: &str, style: Style) {
+    write_to(
+        out,
+        format_args!("\n  {}\n", paint(style, Ink::Bold, title)),
+    );
+}
+
+fn mark(outcome: Outcome) -> (&'static str, Ink) {
+    match outcome {
+        Outcome::Passed => ("✓", Ink::Green),
+        Outcome::Warned => ("!", Ink::Yellow),
+        Outcome::Failed => ("✗", Ink::Red),
+        Outcome::NotChecked => ("?", Ink::Yellow),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Ink {
+    Bold,
+    Green,
+    Yellow,
+    Red,
+}
+
+fn paint(style: Style, ink: Ink, text: &str) -> String {
+    let code = match ink {
+        Ink::Bold => "1",
+        Ink::Green => "1;32",
+        Ink::Yellow => "33",
+        Ink::Red => "1;31",
+    };
+    if style.color {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn push_wrapped(out: &mut String, indent: usize, text: &str, style: Style, ink: Option<Ink>) {
+    for line in wrap(text, width(style) - indent) {
+        let line = match ink {
+            Some(ink) => paint(style, ink, &line),
+            None => line,
+        };
+        write_to(out, format_args!("{:indent$}{line}\n", ""));
+    }
+}
+
+/// Breaks between words only: a command that was made harmless stays so.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut used = 0;
+    for word in text.split(' ') {
+        let chars = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if used + 1 + chars <= width => {
+                line.push(' ');
+                line.push_str(word);
+                used += 1 + chars;
+            }
+            _ => {
+                lines.push(word.to_owned());
+                used = chars;
+            }
+        }
+    }
+    lines
+}
+
+fn width(style: Style) -> usize {
+    style.width.max(40)
+}
+
+fn name(name: &str) -> String {
+    escape::terminal(&escape::shorten(name, MAX_NAME_CHARS))
+}
+
+fn text(text: &str) -> String {
+    escape::terminal(&escape::shorten(text, MAX_TEXT_CHARS))
+}
+
+fn write_to(out: &mut String, args: std::fmt::Arguments<'_>) {
+    // Writing to a String has no error to lose.
+    match out.write_fmt(args) {
+        Ok(()) | Err(std::fmt::Error) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use expect_test::expect;
+
+    const PLAIN: Style = Style {
+        color: false,
+        width: 100,
+    };
+
+    #[test]
+    fn passed() {
+        expect![[r#"
+            backup-action gate · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              preflight   ! 2 checks, 1 warning                                          0.4 s
+              dump        ✓ 702 MB, 4,880,024 rows in 74 tables                          8.9 s   78.9 MB/s
+              seal        ✓ 240 MB, 2.9 × smaller, 670 gzip members                      0.1 s
+              read back   ✓ 240 MB decoded and compared (local, remote)                  1.1 s
+              publish     ✓ 2026-01/backup_2026-01-18_02-00-01Z.sql.gz                   0.1 s
+
+              PASSED in 10.6 s — deploy may go on
+
+              Warnings
+                ! client-patched       pg_dumpall 15.14 lacks the fix for CVE-2026-18408
+                  → Install postgresql-client-15 15.19 or newer.
+
+              pg_dumpall said
+                pg_dump: warning: there are circular foreign-key constraints
+
+              Notes
+                data checksums are off on this cluster
+
+              Copies
+                ✓ local   /var/backups/nostromo prod: read back and decoded
+                ✓ remote  s3://acme-backups/postgres: read back and decoded
+        "#]].assert_eq(&render(&samples::passed(), PLAIN));
+    }
+
+    #[test]
+    fn failed() {
+        expect![[r#"
+            backup-action gate · nostromo-prod (PostgreSQL 15.20)
+
+              preflight   ✓ 2 checks                                                     0.4 s
+              dump        ✗ pg_dumpall was killed by signal 9 after 312 MB, in           4.0 s
+                            tenant_empresa_9.audit_log (database nostromo)
+              seal        ? not reached
+              publish     ? not reached
+
+              FAILED: dump-exit, dump-complete — deploy blocked (exit 1)
+
+              What failed
+                ✗ dump-exit            pg_dumpall was killed by signal 9 after 312 MB, in tenant_empresa_9.audit_log
+                  (database nostromo)
+                  → The kernel's out-of-memory killer is the usual cause. Look at `dmesg` on the database host.
+                ✗ dump-complete        the trailer of the cluster is missing
+                  → Run the gate again once pg_dumpall ends by itself.
+                2 more checks: not reached.
+
+              What still protects you
+                The backup of 2026-01-17 02:00 UTC (24 h old, 239 MB, remote):
+                2026-01/backup_2026-01-17_02-00-01Z.sql.gz
+
+              Copies
+                ✗ remote  s3://acme-backups/postgres: upload aborted, nothing was published
+        "#]].assert_eq(&render(&samples::failed(), PLAIN));
+    }
+
+    #[test]
+    fn error() {
+        expect![[r#"
+            backup-action gate · nostromo-prod (PostgreSQL 15.20)
+
+              preflight   ? could not connect to s3.example: connection refused          3.0 s
+
+              COULD NOT CHECK, gave up after 3.1 s — deploy blocked (exit 3)
+
+              What happened
+                could not open store s3://acme-backups/postgres
+                because could not connect to s3.example
+                because connection refused
+                → Check the endpoint and the network of the runner.
+
+              What could not be checked
+                ? store-writable       could not connect to s3.example: connection refused
+                  → Check the endpoint and the network of the runner.
+
+              What still protects you
+                No earlier verified backup is known.
+        "#]]
+        .assert_eq(&render(&samples::error(), PLAIN));
+    }
+
+    #[test]
+    fn interrupted() {
+        expect![[r#"
+            backup-action gate · nostromo-prod (PostgreSQL 15.20)
+
+              preflight   ✓ 1 check                                                      0.4 s
+              dump        ? interrupted                                                  4.0 s
+
+              INTERRUPTED by SIGTERM after 4.5 s — deploy blocked (exit 143)
+                1 more check: not reached.
+
+              What still protects you
+                The backup of 2026-01-17 02:00 UTC (24 h old, 239 MB, remote):
+                2026-01/backup_2026-01-17_02-00-01Z.sql.gz
+
+              Copies
+                ✗ remote  s3://acme-backups/postgres: upload aborted, nothing was published
+        "#]]
+        .assert_eq(&render(&samples::interrupted(), PLAIN));
+    }
+
+    #[test]
+    fn dry_run_says_that_nothing_was_written() {
+        let report = Report {
+            dry_run: true,
+            ..samples::passed()
+        };
+        let screen = render(&report, PLAIN);
+        assert!(screen.contains("dry run: nothing was written, the gate stays closed"));
+    }
+
+    #[test]
+    fn hostile_names_do_not_act() {
+        for style in [PLAIN, Style { width: 0, ..PLAIN }] {
+            let screen = render(&samples::hostile(), style);
+            assert!(!screen.contains("##["));
+            assert!(!screen.contains('\u{1b}'));
+            assert!(!screen.lines().any(|l| l.trim_start().starts_with("::")));
+            assert!(screen.contains("forged"), "text is shown, not dropped");
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_else() {
+        let coloured = render(
+            &samples::failed(),
+            Style {
+                color: true,
+                ..PLAIN
+            },
+        );
+        let mut stripped = String::new();
+        let mut rest = coloured.as_str();
+        while let Some(at) = rest.find('\u{1b}') {
+            stripped.push_str(&rest[..at]);
+            rest = &rest[at + rest[at..].find('m').unwrap() + 1..];
+        }
+        stripped.push_str(rest);
+        assert_eq!(stripped, render(&samples::failed(), PLAIN));
+    }
+}

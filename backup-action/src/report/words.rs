@@ -1,0 +1,303 @@
+//! The sentences that every renderer says the same way: the headline of a verdict, what a step did,
+//! which checks matter most. Unescaped text; escaping is the renderer's.
+
+use super::{Report, format};
+use crate::check::{Check, Group, Outcome, Verdict};
+
+/// How a run ended, from best to worst. Unlike [`Verdict`] it tells an interrupted run and a run
+/// that wrote nothing from the others, and believes a pass only when everything else agrees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Passed, and the deploy may go on.
+    Passed,
+    /// Everything that `--dry-run` asks passed; there is no backup, the gate stays closed.
+    DryRun,
+    /// A check was answered no.
+    Failed,
+    /// Something could not be checked.
+    Error,
+    /// A signal ended the run.
+    Interrupted,
+}
+
+impl Ending {
+    /// How `report` ended.
+    pub fn of(report: &Report) -> Ending {
+        if report.interrupted_by.is_some() {
+            return Ending::Interrupted;
+        }
+        match (report.verdict, report.exit_code, report.dry_run) {
+            (Verdict::Passed, 0, false) => Ending::Passed,
+            (Verdict::Passed, 0, true) => Ending::DryRun,
+            (Verdict::Failed, _, _) => Ending::Failed,
+            // A pass with an exit code that blocks is no pass.
+            (Verdict::Passed | Verdict::Error, _, _) => Ending::Error,
+        }
+    }
+
+    /// The machine-readable word: the output `status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ending::Passed => "passed",
+            Ending::DryRun => "dry-run",
+            Ending::Failed => "failed",
+            Ending::Error => "error",
+            Ending::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What the verdict means for the person who waits: `deploy may go on`.
+pub fn consequence(report: &Report) -> &'static str {
+    let ending = Ending::of(report);
+    match (report.command.as_str(), ending) {
+        ("gate", Ending::Passed) => "deploy may go on",
+        ("gate", Ending::DryRun) => "dry run: nothing was written, the gate stays closed",
+        ("gate", Ending::Failed | Ending::Error | Ending::Interrupted) => "deploy blocked",
+        ("backup", Ending::Passed) => "the backup is stored and verified",
+        ("verify", Ending::Passed) => "the stored backup is whole",
+        ("verify", Ending::Failed) => "the stored backup is damaged",
+        (_, Ending::Passed) => "done",
+        (_, Ending::DryRun) => "dry run: nothing was written",
+        (_, Ending::Failed) if copies_published(report) == 0 => "there is no new backup",
+        (_, Ending::Failed) => "not everything that was asked for is there",
+        (_, Ending::Error | Ending::Interrupted) => "the answer is not known",
+    }
+}
+
+/// The verdict in one line: `FAILED: dump-exit, dump-complete`.
+pub fn headline(report: &Report) -> String {
+    let total = format::duration(report.durations.total_seconds);
+    match Ending::of(report) {
+        Ending::Passed | Ending::DryRun => format!("PASSED in {total}"),
+        Ending::Failed => {
+            let names = ids(report, Outcome::Failed);
+            if names.is_empty() {
+                format!("FAILED after {total}")
+            } else {
+                format!("FAILED: {}", names.join(", "))
+            }
+        }
+        Ending::Error if report.exit_code == 2 => "CANNOT START".to_owned(),
+        Ending::Error => format!("COULD NOT CHECK, gave up after {total}"),
+        Ending::Interrupted => format!(
+            "INTERRUPTED by {} after {total}",
+            report.interrupted_by.as_deref().unwrap_or("a signal")
+        ),
+    }
+}
+
+/// The identifiers of the checks with `outcome`, in order.
+pub fn ids(report: &Report, outcome: Outcome) -> Vec<&'static str> {
+    with(report, outcome).map(|check| check.id.id()).collect()
+}
+
+/// The checks with `outcome`, in order.
+pub fn with(report: &Report, outcome: Outcome) -> impl Iterator<Item = &Check> {
+    report
+        .checks
+        .iter()
+        .filter(move |check| check.outcome == outcome)
+}
+
+/// How many stores hold a published copy.
+pub fn copies_published(report: &Report) -> usize {
+    report.copies.iter().filter(|copy| copy.published).count()
+}
+
+/// `2 databases, 4 schemas, 74 tables, 4,880,024 rows`.
+pub fn contents(report: &Report) -> String {
+    let schemas: usize = report.databases.iter().map(|d| d.schemas.len()).sum();
+    let tables: u64 = report.databases.iter().map(|d| d.tables).sum();
+    let rows = report.archive.as_ref().map_or_else(
+        || report.databases.iter().map(|d| d.rows).sum(),
+        |archive| archive.rows,
+    );
+    [
+        format::counted(report.databases.len() as u64, "database"),
+        format::counted(schemas as u64, "schema"),
+        format::counted(tables, "table"),
+        format::counted(rows, "row"),
+    ]
+    .join(", ")
+}
+
+/// The steps of a gate as people see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Checks before the dump.
+    Preflight,
+    /// pg_dumpall, scanned, compressed and stored on the way.
+    Dump,
+    /// The upload completed, the file renamed.
+    Seal,
+    /// The stored bytes read back.
+    ReadBack,
+    /// Index, manifest, receipt.
+    Publish,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Step; 5] = [
+        Step::Preflight,
+        Step::Dump,
+        Step::Seal,
+        Step::ReadBack,
+        Step::Publish,
+    ];
+
+    /// The name shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Preflight => "preflight",
+            Step::Dump => "dump",
+            Step::Seal => "seal",
+            Step::ReadBack => "read back",
+            Step::Publish => "publish",
+        }
+    }
+
+    fn group(self) -> Group {
+        match self {
+            Step::Preflight => Group::Preflight,
+            Step::Dump => Group::Dump,
+            Step::Seal => Group::Gzip,
+            Step::ReadBack => Group::Stored,
+            Step::Publish => Group::Record,
+        }
+    }
+
+    /// How long it took, where it was reached.
+    pub fn seconds(self, report: &Report) -> Option<f64> {
+        let durations = &report.durations;
+        match self {
+            Step::Preflight => durations.preflight_seconds,
+            Step::Dump => durations.dump_seconds,
+            Step::Seal => durations.seal_seconds,
+            Step::ReadBack => durations.readback_seconds,
+            Step::Publish => durations.publish_seconds,
+        }
+    }
+}
+
+/// What became of one step.
+pub struct StepSummary {
+    /// The worst answer among its checks.
+    pub outcome: Outcome,
+    /// What was done, or the evidence of the check that decided. May hold text from the database.
+    pub said: String,
+    /// How long it took.
+    pub seconds: Option<f64>,
+    /// How fast, for the steps where that says something.
+    pub rate: Option<String>,
+}
+
+/// Sums a step up; none when no check of it was asked. Works on a report that is still growing, so
+/// that a command can print each line as the step ends.
+pub fn step(report: &Report, step: Step) -> Option<StepSummary> {
+    let checks: Vec<_> = report
+        .checks
+        .iter()
+        .filter(|check| check.id.group() == step.group())
+        .collect();
+    let worst = *checks.iter().max_by_key(|check| rank(check.outcome))?;
+    let first_worst = checks
+        .iter()
+        .find(|check| check.outcome == worst.outcome)
+        .copied()
+        .unwrap_or(worst);
+    let seconds = step.seconds(report);
+    let said = match worst.outcome {
+        Outcome::Failed | Outcome::NotChecked => first_worst.evidence.clone(),
+        Outcome::Passed | Outcome::Warned => done(report, step, &checks),
+    };
+    let rate = match (step, &report.archive, seconds) {
+        (Step::Dump, Some(archive), Some(seconds)) => format::rate(archive.dump_bytes, seconds),
+        _ => None,
+    };
+    Some(StepSummary {
+        outcome: worst.outcome,
+        said,
+        seconds,
+        rate,
+    })
+}
+
+fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
+    let warned = checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Warned)
+        .count() as u64;
+    let warnings = match warned {
+        0 => String::new(),
+        n => format!(", {}", format::counted(n, "warning")),
+    };
+    let figures = match (step, &report.archive) {
+        (Step::Dump, Some(archive)) => {
+            let tables: u64 = report.databases.iter().map(|d| d.tables).sum();
+            Some(format!(
+                "{}, {} in {}",
+                format::bytes(archive.dump_bytes),
+                format::counted(archive.rows, "row"),
+                format::counted(tables, "table")
+            ))
+        }
+        (Step::Seal, Some(archive)) => Some(format!(
+            "{}, {} smaller, {}",
+            format::bytes(archive.archive_bytes),
+            format::ratio(archive.ratio()),
+            format::counted(archive.members, "gzip member")
+        )),
+        (Step::ReadBack, _) => checks
+            .iter()
+            .find(|check| check.id == crate::check::CheckId::StoredReadback)
+            .map(|check| check.evidence.clone()),
+        (Step::Publish, Some(archive)) => Some(archive.key.clone()),
+        (Step::Preflight | Step::Dump | Step::Seal | Step::Publish, _) => None,
+    };
+    let figures = figures.unwrap_or_else(|| format::counted(checks.len() as u64, "check"));
+    format!("{figures}{warnings}")
+}
+
+fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Passed => 0,
+        Outcome::Warned => 1,
+        Outcome::NotChecked => 2,
+        Outcome::Failed => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn only_a_whole_pass_opens_the_gate() {
+        let passed = samples::passed();
+        assert_eq!(consequence(&passed), "deploy may go on");
+        let doubtful = [
+            Report {
+                dry_run: true,
+                ..passed.clone()
+            },
+            Report {
+                exit_code: 3,
+                ..passed.clone()
+            },
+            Report {
+                interrupted_by: Some("SIGINT".to_owned()),
+                ..passed
+            },
+            samples::failed(),
+            samples::error(),
+            samples::interrupted(),
+        ];
+        for report in doubtful {
+            assert_ne!(Ending::of(&report), Ending::Passed);
+            assert!(!consequence(&report).contains("may go on"));
+        }
+    }
+}
