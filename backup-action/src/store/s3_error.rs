@@ -1,0 +1,315 @@
+//! From what the SDK and the store say to what a person can do. Never shows credentials: only the
+//! store's code and message, and the messages of the error chain.
+
+use super::error::{StoreErrorKind, store_error, store_error_from};
+use super::s3::S3Store;
+use anyhow::anyhow;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    /// What a person calls it: `write`, `read` …
+    verb: &'static str,
+    /// S3's name.
+    api: &'static str,
+    /// The right that it needs.
+    right: &'static str,
+}
+
+macro_rules! calls {
+    ($($name:ident = $verb:literal, $api:literal, $right:literal;)+) => {
+        impl Call { $(pub(super) const $name: Call = Call { verb: $verb, api: $api, right: $right };)+ }
+    };
+}
+
+calls! {
+    HEAD_BUCKET = "reach", "HeadBucket", "s3:ListBucket";
+    LIST = "list", "ListObjectsV2", "s3:ListBucket";
+    HEAD = "look at", "HeadObject", "s3:GetObject";
+    GET = "read", "GetObject", "s3:GetObject";
+    PUT = "write", "PutObject", "s3:PutObject";
+    DELETE = "delete", "DeleteObject", "s3:DeleteObject";
+    CREATE = "start the upload of", "CreateMultipartUpload", "s3:PutObject";
+    PART = "upload a part of", "UploadPart", "s3:PutObject";
+    COMPLETE = "complete the upload of", "CompleteMultipartUpload", "s3:PutObject";
+    ABORT = "abort the upload of", "AbortMultipartUpload", "s3:AbortMultipartUpload";
+    LIST_UPLOADS = "list the unfinished uploads of", "ListMultipartUploads", "s3:ListBucketMultipartUploads";
+    LIST_PARTS = "list the parts of", "ListParts", "s3:ListMultipartUploadParts";
+}
+
+impl Call {
+    /// `could not write s3://…`
+    pub(super) fn could_not(self, target: &str) -> String {
+        format!("could not {} {target}", self.verb)
+    }
+}
+
+/// What a failed request means for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The store said no and did nothing.
+    Refused,
+    /// 412, or 409 of a competing write.
+    Conflict,
+    /// Nobody knows whether it was applied: no answer, half an answer, 5xx.
+    Unknown,
+    /// The store does not know a header that was sent.
+    NotImplemented,
+}
+
+/// The code of an error answer, if the store gave one.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    match error {
+        SdkError::ServiceError(service) => service.err().code(),
+        _ => None,
+    }
+}
+
+pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|raw| raw.status().as_u16())
+}
+
+pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Failure {
+    match error {
+        SdkError::ConstructionFailure(_) => Failure::Refused,
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            Failure::Unknown
+        }
+        // A 200 with an error body says no, but from where nobody knows.
+        SdkError::ServiceError(_) => match (status(error), code(error)) {
+            (Some(501), _) | (_, Some("NotImplemented")) => Failure::NotImplemented,
+            (Some(409 | 412), _) => Failure::Conflict,
+            (Some(400..=499), Some("RequestTimeout")) => Failure::Unknown,
+            (Some(300..=499), _) => Failure::Refused,
+            _ => Failure::Unknown,
+        },
+        _ => Failure::Unknown,
+    }
+}
+
+impl S3Store {
+    /// The error for `call` on `target` (a URL).
+    pub(super) fn explain<E>(
+        &self,
+        call: Call,
+        target: &str,
+        error: SdkError<E, HttpResponse>,
+    ) -> anyhow::Error
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let what = call.could_not(target);
+        let code = code(&error).unwrap_or_default().to_owned();
+        let status = status(&error);
+        match &error {
+            SdkError::TimeoutError(_) => store_error_from(
+                StoreErrorKind::Unreachable,
+                what,
+                format!(
+                    "{} did not answer {} in time, in several attempts. Check the network and the store's status.",
+                    self.endpoint(),
+                    call.api
+                ),
+                anyhow!("no answer in time"),
+            ),
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
+                self.explain_no_answer(what, &error)
+            }
+            SdkError::ResponseError(_) => store_error_from(
+                StoreErrorKind::Other,
+                what,
+                format!(
+                    "Check that {} is an S3 endpoint and not a proxy or a web page.",
+                    self.endpoint()
+                ),
+                anyhow!(
+                    "the answer to {} cannot be understood: {}",
+                    call.api,
+                    chain(&error)
+                ),
+            ),
+            _ => self.explain_no(call, what, &code, status, said(&error)),
+        }
+    }
+
+    /// No connection, or no credentials to sign with.
+    fn explain_no_answer(&self, what: String, error: &(dyn Error + 'static)) -> anyhow::Error {
+        let text = chain(error);
+        let lower = text.to_lowercase();
+        if lower.contains("credential") || lower.contains("identity") {
+            return store_error_from(
+                StoreErrorKind::Credentials,
+                what,
+                NO_CREDENTIALS,
+                anyhow!("no usable credentials: {text}"),
+            );
+        }
+        let hint = if lower.contains("dns") || lower.contains("lookup") || lower.contains("resolve")
+        {
+            "The name of the endpoint was not found. Check --s3-endpoint, the region and the DNS."
+        } else if lower.contains("refused") {
+            "Nothing listens there. Check --s3-endpoint, and that the store is running."
+        } else if lower.contains("certificate") || lower.contains("tls") {
+            "The endpoint's certificate was not accepted. Check its name and the machine's CA certificates."
+        } else {
+            "The connection failed in several attempts. Check the network, the proxy and the store's status."
+        };
+        store_error_from(
+            StoreErrorKind::Unreachable,
+            what,
+            hint,
+            anyhow!("{}: {text}", self.endpoint()),
+        )
+    }
+
+    /// The store said no.
+    fn explain_no(
+        &self,
+        call: Call,
+        what: String,
+        code: &str,
+        status: Option<u16>,
+        said: String,
+    ) -> anyhow::Error {
+        let bucket = &self.config.bucket;
+        let (kind, hint) = match (code, status) {
+            ("NoSuchBucket", _) => (
+                StoreErrorKind::NoBucket,
+                format!("Create the bucket {bucket}, or correct --remote. It is never created by a backup."),
+            ),
+            ("NoSuchKey" | "NotFound", _) => (
+                StoreErrorKind::NotFound,
+                "Check the name with `backup-action list`.".to_owned(),
+            ),
+            ("InvalidAccessKeyId", _) => (
+                StoreErrorKind::Credentials,
+                "The store does not know this access key. Check AWS_ACCESS_KEY_ID, the profile or the role."
+                    .to_owned(),
+            ),
+            ("SignatureDoesNotMatch", _) => (
+                StoreErrorKind::Credentials,
+                "The secret key is wrong. Check AWS_SECRET_ACCESS_KEY (no spaces, no newline) and the region."
+                    .to_owned(),
+            ),
+            ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => (
+                StoreErrorKind::Credentials,
+                "The session token is expired or wrong. Ask for credentials that live longer than the backup \
+                 (role-duration-seconds), or fetch them right before it."
+                    .to_owned(),
+            ),
+            ("RequestTimeTooSkewed", _) => (
+                StoreErrorKind::Credentials,
+                "The clocks of this machine and of the store differ too much. Set this one by NTP.".to_owned(),
+            ),
+            ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+            | (_, Some(301 | 307)) => (
+                StoreErrorKind::NoBucket,
+                format!("The bucket {bucket} is in another region. Set AWS_REGION to it."),
+            ),
+            ("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch", _) => (
+                StoreErrorKind::Other,
+                "The bytes changed on their way. Look for a faulty proxy or memory, then try again.".to_owned(),
+            ),
+            ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, Some(409 | 412)) => (
+                StoreErrorKind::AlreadyExists,
+                "Nothing was overwritten. Start the backup again: its name holds the time.".to_owned(),
+            ),
+            ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, Some(403)) => (
+                StoreErrorKind::Denied,
+                format!(
+                    "Allow {} on {} (and the use of the KMS key, if the bucket has one).",
+                    call.right,
+                    self.arn(call)
+                ),
+            ),
+            ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity", _) | (_, Some(507)) => (
+                StoreErrorKind::Full,
+                "The store has no room left. Prune old backups or raise the quota.".to_owned(),
+            ),
+            (_, Some(404)) => (
+                StoreErrorKind::NotFound,
+                "Check the bucket, and the name with `backup-action list`.".to_owned(),
+            ),
+            ("SlowDown" | "ServiceUnavailable" | "InternalError", _) | (_, Some(500..=599)) => (
+                StoreErrorKind::Unreachable,
+                "The store failed in several attempts. Look at its status, then run this again.".to_owned(),
+            ),
+            _ => (
+                StoreErrorKind::Other,
+                format!("Look up the store's answer to {}.", call.api),
+            ),
+        };
+        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+        store_error_from(
+            kind,
+            what,
+            hint,
+            anyhow!("{} answered {said}{status}", call.api),
+        )
+    }
+
+    fn arn(&self, call: Call) -> String {
+        let bucket = &self.config.bucket;
+        if call.right.starts_with("s3:List") && call.right != Call::LIST_PARTS.right {
+            return format!("arn:aws:s3:::{bucket}");
+        }
+        match self.config.prefix.as_str() {
+            "" => format!("arn:aws:s3:::{bucket}/*"),
+            prefix => format!("arn:aws:s3:::{bucket}/{prefix}/*"),
+        }
+    }
+}
+
+pub(super) const NO_CREDENTIALS: &str = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or let the job assume a role \
+     (aws-actions/configure-aws-credentials).";
+
+/// An answer with status 200 that is not the store's.
+pub(super) fn nonsense(call: Call, target: &str, why: &str) -> anyhow::Error {
+    store_error(
+        StoreErrorKind::Other,
+        format!(
+            "{}: the answer to {} {why}",
+            call.could_not(target),
+            call.api
+        ),
+        "Something between here and the store changes its answers, or the store is faulty. Try again.",
+    )
+}
+
+/// The store's code and message, on one line and of bounded length: they are hostile text.
+fn said<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
+    let SdkError::ServiceError(service) = error else {
+        return "an error".to_owned();
+    };
+    let code = service.err().code().unwrap_or("an error without a code");
+    match service.err().message() {
+        Some(message) => tame(&format!("{code}: {message}")),
+        None => tame(code),
+    }
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let message = cause.to_string();
+        if !text.contains(&message) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&message);
+        }
+        next = cause.source();
+    }
+    tame(&text)
+}
+
+fn tame(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(400)
+        .collect()
+}
