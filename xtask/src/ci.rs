@@ -23,6 +23,9 @@ enum End {
     NotRun(String),
 }
 
+/// One step: its name, and what it does.
+type Step = (&'static str, Box<dyn Fn() -> Result<End>>);
+
 struct Done {
     name: &'static str,
     end: End,
@@ -33,7 +36,7 @@ struct Done {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let missing = setup::run()?;
     let deny = deny_checks(args.advisories);
-    let steps: Vec<(&'static str, Box<dyn Fn() -> Result<End>>)> = vec![
+    let steps: Vec<Step> = vec![
         (
             "format",
             Box::new(|| cargo(&["fmt", "--all", "--check"], &[])),

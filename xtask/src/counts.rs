@@ -14,7 +14,6 @@ pub(crate) struct Counts {
 struct Area {
     passed: u64,
     failed: u64,
-    ignored: u64,
     not_run: BTreeMap<String, String>,
 }
 
@@ -23,6 +22,8 @@ struct Suite {
     name: String,
     announced: Option<u64>,
     seen: Seen,
+    /// A test that printed something of its own before its verdict.
+    pending: Option<String>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -43,6 +44,7 @@ impl Counts {
                 name,
                 announced: None,
                 seen: Seen::default(),
+                pending: None,
             });
         } else if let Some(rest) = line.strip_prefix("running ") {
             let announced = rest.split(' ').next().and_then(|n| n.parse().ok());
@@ -56,29 +58,44 @@ impl Counts {
             .and_then(|test| test.rsplit_once(" ... "))
         {
             self.test(name, verdict);
+        } else if line == "ok" || line == "FAILED" {
+            self.late_verdict(line);
         }
     }
 
     fn test(&mut self, name: &str, verdict: &str) {
-        let Some(suite) = &mut self.suite else { return };
-        let area = self.areas.entry(area(&suite.name, name)).or_default();
+        let Some(suite) = &mut self.suite else {
+            return;
+        };
+        let areas = &mut self.areas;
+        let key = area(&suite.name, name);
         match verdict.split([',', ' ']).next() {
             Some("ok") => {
                 suite.seen.passed += 1;
-                area.passed += 1;
+                areas.entry(key).or_default().passed += 1;
             }
             Some("FAILED") => {
                 suite.seen.failed += 1;
-                area.failed += 1;
+                areas.entry(key).or_default().failed += 1;
                 self.failed.push(format!("{} {name}", suite.name));
             }
             Some("ignored") => {
                 suite.seen.ignored += 1;
-                area.ignored += 1;
-                area.not_run.insert(name.to_owned(), verdict.to_owned());
+                areas
+                    .entry(key)
+                    .or_default()
+                    .not_run
+                    .insert(name.to_owned(), verdict.to_owned());
             }
-            // A test that prints breaks its own line; the summary of the suite counts it.
-            _ => {}
+            _ => suite.pending = Some(name.to_owned()),
+        }
+    }
+
+    /// The verdict of a test whose own words broke its line.
+    fn late_verdict(&mut self, verdict: &str) {
+        let pending = self.suite.as_mut().and_then(|suite| suite.pending.take());
+        if let Some(name) = pending {
+            self.test(&name, verdict);
         }
     }
 
@@ -269,8 +286,8 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let rows: Vec<String> = counts.rows().iter().map(|row| row.join(" | ")).collect();
         let expected = [
             "doc backup_action | 1 | 0 | ",
-            "it: (other) | 1 | 0 | ",
             "it: gate | 1 | 0 | 1 (ignored, slow)",
+            "it: scan | 1 | 0 | ",
             "unit: check | 1 | 0 | ",
             "unit: store | 1 | 1 | ",
         ];

@@ -137,11 +137,6 @@ impl Server {
         Ok(Self { shell, tether, pid })
     }
 
-    /// The server's own process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// Whether the server still runs.
     pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.shell.try_wait()?.is_none())
@@ -193,7 +188,7 @@ mod tests {
     fn a_server_ends_with_its_value() {
         let argv = ["sleep", "600"].map(OsStr::new);
         let mut server = Server::start("TERM", &argv, |_| {}).unwrap();
-        let pid = server.pid();
+        let pid = server.pid;
         assert!(alive(pid) && server.is_running().unwrap());
         drop(server);
         assert!(!alive(pid));
