@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Also measure the gate's memory at four times the size
     #[arg(long)]
     big: bool,
+    /// Use this program instead of building one
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 /// One turn.
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::print_missing(&setup::run()?);
     ensure!(args.runs > 0, "--runs must be at least 1");
     let bin_dir = tools::postgres().context("the benchmark needs a PostgreSQL server")?;
-    let program = gate::build(Profile::Release)?;
+    let program = gate::program(args.program.as_deref(), Profile::Release)?;
     let dir = paths::private().join("bench");
     fs::create_dir_all(&dir).with_context(|| format!("could not create {}", dir.display()))?;
     let scratch = dir.join(format!("scratch-{}", std::process::id()));

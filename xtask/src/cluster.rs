@@ -94,7 +94,7 @@ impl Cluster {
         ] {
             argv.extend(["-c", setting].map(OsString::from));
         }
-        let log = self.data.with_extension("log");
+        let log = self.data.join("server.log");
         let stderr =
             File::create(&log).with_context(|| format!("could not create {}", log.display()))?;
         let argv: Vec<&OsStr> = argv.iter().map(OsString::as_os_str).collect();

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Build with the release profile; takes minutes longer the first time
     #[arg(long)]
     release: bool,
+    /// Use this program instead of building one
+    #[arg(long)]
+    program: Option<PathBuf>,
 }
 
 /// Everything the acts need.
@@ -53,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Profile::Dev
     };
     act("build backup-action");
-    let program = gate::build(profile)?;
+    let program = gate::program(args.program.as_deref(), profile)?;
     act("start a throw-away PostgreSQL, load the sample: six tenants of the database nostromo");
     let cluster = Cluster::start(&bin_dir, "demo", "postgres")?;
     sample::load(&cluster, Size::DEMO)?;

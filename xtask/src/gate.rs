@@ -15,6 +15,16 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// The given program, or `backup-action` freshly built with `profile`.
+pub(crate) fn program(given: Option<&Path>, profile: Profile) -> Result<PathBuf> {
+    match given {
+        Some(program) => program
+            .canonicalize()
+            .with_context(|| format!("could not find {}", program.display())),
+        None => build(profile),
+    }
+}
+
 /// Builds `backup-action` and returns the path of the program.
 pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     let mut cargo = proc::inheriting("cargo");

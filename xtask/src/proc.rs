@@ -99,7 +99,7 @@ exec 3<&0
 "$@" </dev/null 3<&- >&2 &
 server=$!
 echo "$server"
-exec >&-
+exec >&- 2>/dev/null
 trap '' INT TERM HUP
 ( cat <&3 >/dev/null; kill -s "$signal" "$server"; sleep 10; kill -s KILL "$server" ) 2>/dev/null &
 watcher=$!

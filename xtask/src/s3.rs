@@ -22,6 +22,7 @@ pub(crate) struct S3 {
     weed: PathBuf,
     filer_port: u16,
     dir: PathBuf,
+    sockets: [PathBuf; 2],
 }
 
 impl S3 {
@@ -36,6 +37,10 @@ impl S3 {
         fs::write(&config, identities(bucket, &access_key, &secret_key))?;
         // Each HTTP port has a gRPC port 10,000 above it.
         let [master, volume, filer, s3] = [port_pair()?, port_pair()?, port_pair()?, port_pair()?];
+        // SeaweedFS leaves its sockets behind; socket paths must be short.
+        let sockets = ["filer", "s3"].map(|part| {
+            std::env::temp_dir().join(format!("ba-{}-{part}.sock", std::process::id()))
+        });
         let flags = [
             "server".to_owned(),
             format!("-dir={}", data.display()),
@@ -50,6 +55,9 @@ impl S3 {
             format!("-filer.port={filer}"),
             "-s3".to_owned(),
             format!("-s3.port={s3}"),
+            format!("-filer.localSocket={}", sockets[0].display()),
+            format!("-s3.localSocket={}", sockets[1].display()),
+            "-s3.autoCreateBucket=false".to_owned(),
             "-s3.port.iceberg=0".to_owned(),
             "-s3.port.lance=0".to_owned(),
             format!("-s3.config={}", config.display()),
@@ -60,7 +68,8 @@ impl S3 {
         let argv: Vec<&OsStr> = argv.iter().map(OsString::as_os_str).collect();
         let log = dir.join("weed.log");
         let stderr = File::create(&log)?;
-        let server = Server::start("TERM", &argv, |command| {
+        // Nothing in it is worth an orderly end, which takes seconds.
+        let server = Server::start("KILL", &argv, |command| {
             command.stderr(stderr).current_dir(dir);
         })?;
         let mut this = Self {
@@ -72,6 +81,7 @@ impl S3 {
             weed,
             filer_port: filer,
             dir: dir.to_path_buf(),
+            sockets,
         };
         this.make_bucket(master).with_context(|| {
             let log = fs::read_to_string(&log).unwrap_or_default();
@@ -132,6 +142,16 @@ impl S3 {
             ("AWS_SECRET_ACCESS_KEY", self.secret_key.clone()),
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        for socket in self.sockets.iter().filter(|socket| socket.exists()) {
+            if let Err(error) = fs::remove_file(socket) {
+                eprintln!("could not remove {}: {error}", socket.display());
+            }
+        }
     }
 }
 
