@@ -238,6 +238,8 @@ pub mod kind {
     pub const GLOBAL: &str = "GLOBAL";
     /// A session setting (`SET …;`, `SELECT pg_catalog.set_config(…);`) that the entries behind it need.
     pub const SETTING: &str = "SETTING";
+    /// A statement of a database without a TOC comment. pg_dump writes none today.
+    pub const STATEMENT: &str = "STATEMENT";
     /// A psql meta-command that pg_dumpall wrote: `\connect`, `\encoding`, `\restrict`, `\unrestrict`.
     pub const META: &str = "META";
     /// Comment text that belongs to no object: headers, version lines, the trailer.

@@ -1,4 +1,11 @@
 //! The archive format: scan, digest, compress, index, read, extract. No network, no processes; the
 //! only I/O is `Read` and `Write`. Knows nothing of stores, servers or CI.
 
+pub mod digest;
+mod entries;
 pub mod index;
+mod lex;
+mod meta;
+pub mod scan;
+mod toc;
+mod token;
