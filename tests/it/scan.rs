@@ -340,7 +340,7 @@ fn digests_are_those_of_the_bytes_in_question() {
             }
             if &*entry.kind == "VIEW" {
                 let create = memchr::memmem::find(text, b"CREATE VIEW").unwrap();
-                let owner = memchr::memmem::rfind(text, b"ALTER VIEW").unwrap();
+                let owner = memchr::memmem::rfind(text, b"\nALTER ").unwrap();
                 let mut hash = Sha256::new();
                 hash.update(text[create..owner].trim_ascii());
                 hash.update(text[owner..].trim_ascii());

@@ -231,8 +231,8 @@ impl Entries {
         }
     }
 
-    /// A meta-command; gives the position of its entry.
-    pub(crate) fn meta(&mut self, start: u64, command: &Meta) -> u32 {
+    /// A meta-command.
+    pub(crate) fn meta(&mut self, start: u64, command: &Meta) {
         self.close_block();
         self.begin(start, kind::META);
         match command {
@@ -257,7 +257,6 @@ impl Entries {
         if let Some(entry) = self.entries.last_mut() {
             entry.name = Name::from(command.word());
         }
-        self.current()
     }
 
     fn fault(&mut self, message: &str) {

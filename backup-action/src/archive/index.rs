@@ -217,8 +217,9 @@ pub struct Entry {
     /// Where the entry is in the dump, comment included. One range today; a table whose COPY is
     /// cut and continued has several.
     pub ranges: Vec<ByteRange>,
-    /// SHA-256 of the statements (without the TOC comment and surrounding blank lines); for TABLE
-    /// DATA of the COPY line.
+    /// SHA-256 of the entry's statements, one behind the other with nothing between: each from its
+    /// first byte to its semicolon, comments inside it included. Of no bytes for comment text and
+    /// meta-commands; for TABLE DATA of the COPY line. Equal wherever the same object is dumped.
     pub sha256: Sha256Digest,
     /// For TABLE DATA only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

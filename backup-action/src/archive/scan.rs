@@ -28,11 +28,10 @@ pub struct Piece {
 }
 
 /// Which digest of an entry a piece belongs to. What has no piece is in the dump's digest only:
-/// comments between statements, blank space, `\.`, and `\restrict` lines, whose keys are random.
+/// comments between statements, blank space, `\.`, and meta-commands, some of which hold random keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// From the first byte of a statement to its semicolon; a COPY line; a `\connect` or `\encoding`
-    /// line without its newline.
+    /// From the first byte of a statement to its semicolon, both included; a COPY line likewise.
     Statement,
     /// Rows with their newlines.
     CopyRows,
