@@ -217,8 +217,9 @@ pub struct Entry {
     /// Where the entry is in the dump, comment included. One range today; a table whose COPY is
     /// cut and continued has several.
     pub ranges: Vec<ByteRange>,
-    /// SHA-256 of the statements (without the TOC comment and surrounding blank lines); for TABLE
-    /// DATA of the COPY line.
+    /// SHA-256 of the entry's statements, one behind the other with nothing between: each from its
+    /// first byte to its semicolon, comments inside it included. Of no bytes for comment text and
+    /// meta-commands; for TABLE DATA of the COPY line. Equal wherever the same object is dumped.
     pub sha256: Sha256Digest,
     /// For TABLE DATA only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,6 +239,8 @@ pub mod kind {
     pub const GLOBAL: &str = "GLOBAL";
     /// A session setting (`SET …;`, `SELECT pg_catalog.set_config(…);`) that the entries behind it need.
     pub const SETTING: &str = "SETTING";
+    /// A statement of a database without a TOC comment. pg_dump writes none today.
+    pub const STATEMENT: &str = "STATEMENT";
     /// A psql meta-command that pg_dumpall wrote: `\connect`, `\encoding`, `\restrict`, `\unrestrict`.
     pub const META: &str = "META";
     /// Comment text that belongs to no object: headers, version lines, the trailer.
