@@ -333,14 +333,11 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
-        match kill_process_group(self.pgid, signal) {
-            Err(rustix::io::Errno::PERM) => {
-                if let Some(run_as) = &self.run_as {
-                    run_as.kill_group(self.pgid, signal);
-                }
-            }
-            // No such group: it ended by itself.
-            Ok(()) | Err(_) => {}
+        // Every other error means that there is no such group: it ended by itself.
+        if kill_process_group(self.pgid, signal) == Err(rustix::io::Errno::PERM)
+            && let Some(run_as) = &self.run_as
+        {
+            run_as.kill_group(self.pgid, signal);
         }
     }
 

@@ -112,11 +112,12 @@ impl Psql {
                 Some(Ok((n, database, answer))) => {
                     answers.insert(n, (database, answer));
                 }
-                Some(Err(error)) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
+                Some(Err(error)) => {
                     // Only the runtime's own end cancels a task, and then nobody is here.
-                    Err(_) => {}
-                },
+                    if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
                 None => return answers.into_values().collect(),
             }
         }
