@@ -1,1 +1,397 @@
-//! placeholder
+//! The only module that starts a child. A child lives in its own process group, is drained on both
+//! pipes at once, ends by its deadline, and is always reaped together with what it started.
+//!
+//! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
+
+mod command;
+mod tail;
+
+pub use command::{Command, RunAs};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tail::Tail;
+use tokio::sync::oneshot;
+
+/// From SIGTERM to SIGKILL: pg_dump may hang in its own cancel request.
+const KILL_AFTER: Duration = Duration::from_secs(4);
+
+/// What is left of a group after its leader obeyed SIGTERM gets this long to send the server a
+/// cancel request of its own before it is killed.
+const CANCEL_GRACE: Duration = Duration::from_millis(300);
+
+/// How long to wait for the end of a pipe that something outside the group still holds open.
+const PIPE_GRACE: Duration = Duration::from_secs(2);
+
+/// Larger than the default 64 KiB, so that the dump goes on while the compressor is busy.
+#[cfg(target_os = "linux")]
+const PIPE_BYTES: usize = 1024 * 1024;
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It ended by itself with this status.
+    Code(i32),
+    /// A signal with this number ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Status 0.
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+
+    fn from_status(status: ExitStatus) -> anyhow::Result<Self> {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ok(Exit::Code(code)),
+            (None, Some(signal)) => Ok(Exit::Signal(signal)),
+            (None, None) => anyhow::bail!("child has neither exit status nor signal: {status:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Exit::Code(code) => write!(f, "status {code}"),
+            Exit::Signal(number) => match signal_name(number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+/// Names of the signals that end programs and have the same number everywhere.
+fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return None,
+    })
+}
+
+/// What a short child printed.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: Exit,
+    /// Everything it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// The beginning and the end of what it wrote to stderr, invalid UTF-8 replaced.
+    pub stderr: String,
+}
+
+/// The child did not end by its deadline; its group was killed.
+#[derive(Clone, Debug)]
+pub struct DeadlineExceeded {
+    /// The program's name.
+    pub program: String,
+    /// The deadline.
+    pub deadline: Duration,
+}
+
+impl fmt::Display for DeadlineExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, deadline } = self;
+        write!(f, "{program} did not end within {deadline:?}")
+    }
+}
+
+impl std::error::Error for DeadlineExceeded {}
+
+/// Runs a short child to its end and returns what it printed.
+///
+/// # Errors
+/// It could not be started, did not end within `deadline` ([`DeadlineExceeded`]), or wrote more
+/// than `max_stdout` bytes. In the last two cases its group is killed. An exit status other than 0
+/// is not an error here.
+pub async fn capture(
+    command: Command,
+    deadline: Duration,
+    max_stdout: usize,
+) -> anyhow::Result<Output> {
+    let program = command.program_name();
+    let (running, stdout) = Running::start(command)?;
+    let group = Arc::clone(&running.group);
+    let (sender, read) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("stdout".into())
+        .spawn(move || {
+            let result = read_at_most(stdout, max_stdout);
+            if !matches!(result, Ok(Some(_))) {
+                group.signal(Signal::KILL);
+            }
+            // Nobody waits when the deadline was faster.
+            drop(sender.send(result));
+        })
+        .context("could not start a thread")?;
+    let Ok(finished) = tokio::time::timeout(deadline, running.finish()).await else {
+        return Err(DeadlineExceeded { program, deadline }.into());
+    };
+    let finished = finished?;
+    let stdout = tokio::time::timeout(PIPE_GRACE, read)
+        .await
+        .with_context(|| format!("{program} left its output open"))?
+        .context("the reader of the output died")?
+        .with_context(|| format!("could not read the output of {program}"))?
+        .with_context(|| format!("{program} printed more than {max_stdout} bytes"))?;
+    Ok(Output {
+        status: finished.exit,
+        stdout,
+        stderr: finished.stderr_tail,
+    })
+}
+
+/// Everything up to the end of file, or `None` when that is more than `max` bytes.
+fn read_at_most(file: File, max: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= max).then_some(bytes))
+}
+
+/// How a streaming child ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// The first lines and the last 112 KiB of stderr, invalid UTF-8 replaced.
+    pub stderr_tail: String,
+    /// Lines between the two that were left out.
+    pub stderr_lines_dropped: u64,
+}
+
+/// A streaming child. Dropping it kills its group, unless it was reaped.
+#[derive(Debug)]
+pub struct Running {
+    group: Arc<Group>,
+    program: String,
+    exited: oneshot::Receiver<std::io::Result<ExitStatus>>,
+    stderr_ended: oneshot::Receiver<()>,
+    stderr: Arc<Mutex<Tail>>,
+}
+
+impl Running {
+    /// Starts `command` in its own process group, stdin closed, and returns it with the read end
+    /// of its stdout.
+    ///
+    /// # Errors
+    /// The program does not exist or may not be run, or pipes and threads are used up.
+    pub fn start(command: Command) -> anyhow::Result<(Running, File)> {
+        let program = command.program_name();
+        let (stdout, stdout_writer) = pipe()?;
+        let (stderr, stderr_writer) = pipe()?;
+        let mut std_command = command.build()?;
+        std_command
+            .stdin(Stdio::null())
+            .stdout(stdout_writer)
+            .stderr(stderr_writer)
+            .process_group(0);
+        let child = std_command
+            .spawn()
+            .with_context(|| format!("could not start {program}"))?;
+        // The parent's copies of the write ends live in the builder: without this no end of file.
+        drop(std_command);
+        let group = Arc::new(Group {
+            pgid: Pid::from_child(&child),
+            run_as: command.run_as,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let (tell_exit, exited) = oneshot::channel();
+        let (tell_end, stderr_ended) = oneshot::channel();
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let for_thread = (Arc::clone(&group), Arc::clone(&tail));
+        std::thread::Builder::new()
+            .name("reaper".into())
+            .spawn(move || for_thread.0.reap(child, tell_exit))
+            .and_then(|_| {
+                std::thread::Builder::new()
+                    .name("stderr".into())
+                    .spawn(move || {
+                        tail::drain(stderr, &for_thread.1);
+                        // Nobody waits when the child is dropped.
+                        match tell_end.send(()) {
+                            Ok(()) | Err(()) => {}
+                        }
+                    })
+            })
+            .inspect_err(|_| group.signal(Signal::KILL))
+            .context("could not start a thread")?;
+        let running = Running {
+            group,
+            program,
+            exited,
+            stderr_ended,
+            stderr: tail,
+        };
+        Ok((running, stdout))
+    }
+
+    /// Waits for the end of the child, kills what it left behind in its group, and reaps it.
+    ///
+    /// # Errors
+    /// The system could not tell how it ended.
+    pub async fn finish(mut self) -> anyhow::Result<Finished> {
+        let program = self.program.clone();
+        let status = (&mut self.exited)
+            .await
+            .context("the thread that waits for the child died")?
+            .with_context(|| format!("could not wait for {program}"))?;
+        // A process that left the group may hold stderr open; what came so far is enough then.
+        match tokio::time::timeout(PIPE_GRACE, &mut self.stderr_ended).await {
+            Ok(_) | Err(_) => {}
+        }
+        let tail = lock(&self.stderr);
+        Ok(Finished {
+            exit: Exit::from_status(status)?,
+            stderr_tail: tail.text(),
+            stderr_lines_dropped: tail.dropped_lines(),
+        })
+    }
+
+    /// A handle that stops the child from elsewhere.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(Arc::clone(&self.group))
+    }
+
+    /// The child's process id, which is its group's too.
+    pub fn pid(&self) -> i32 {
+        self.group.pgid.as_raw_nonzero().get()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.group.signal(Signal::KILL);
+    }
+}
+
+/// Stops a [`Running`] child, from any thread, as often as wanted.
+#[derive(Clone, Debug)]
+pub struct StopHandle(Arc<Group>);
+
+impl StopHandle {
+    /// SIGTERM to the group now, SIGKILL within 5 seconds. Returns at once.
+    pub fn stop(&self) {
+        let first = !std::mem::replace(&mut lock(&self.0.state).stopping, true);
+        self.0.signal(Signal::TERM);
+        if first {
+            let group = Arc::clone(&self.0);
+            let escalation = std::thread::Builder::new()
+                .name("stop".into())
+                .spawn(move || group.kill_after(KILL_AFTER));
+            if escalation.is_err() {
+                // Without a thread that waits there is no second chance.
+                self.0.signal(Signal::KILL);
+            }
+        }
+    }
+}
+
+/// A process group with its leader. No signal is sent after the leader was reaped: by then the
+/// number may belong to somebody else.
+#[derive(Debug)]
+struct Group {
+    pgid: Pid,
+    run_as: Option<RunAs>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reaped: bool,
+    stopping: bool,
+}
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        let state = lock(&self.state);
+        if !state.reaped {
+            self.send(signal);
+        }
+    }
+
+    fn send(&self, signal: Signal) {
+        // Every other error means that there is no such group: it ended by itself.
+        if kill_process_group(self.pgid, signal) == Err(rustix::io::Errno::PERM)
+            && let Some(run_as) = &self.run_as
+        {
+            run_as.kill_group(self.pgid, signal);
+        }
+    }
+
+    fn kill_after(&self, delay: Duration) {
+        let until = Instant::now() + delay;
+        let mut state = lock(&self.state);
+        while !state.reaped {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return self.send(Signal::KILL);
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Waits for the leader, kills the rest of its group while the leader still holds the number,
+    /// and only then reaps it. (Killing pg_dumpall alone leaves its pg_dump running and writing.)
+    fn reap(
+        &self,
+        mut child: std::process::Child,
+        tell: oneshot::Sender<std::io::Result<ExitStatus>>,
+    ) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pgid), ended) {}
+        if lock(&self.state).stopping {
+            std::thread::sleep(CANCEL_GRACE);
+        }
+        let mut state = lock(&self.state);
+        self.send(Signal::KILL);
+        let status = child.wait();
+        state.reaped = true;
+        self.changed.notify_all();
+        drop(state);
+        // Nobody waits when the child was dropped.
+        drop(tell.send(status));
+    }
+}
+
+fn pipe() -> anyhow::Result<(File, OwnedFd)> {
+    let (reader, writer) = std::io::pipe().context("could not make a pipe")?;
+    let writer = OwnedFd::from(writer);
+    // A user's limit on pipe memory only makes the pipe smaller.
+    #[cfg(target_os = "linux")]
+    match rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES) {
+        Ok(_) | Err(_) => {}
+    }
+    Ok((File::from(OwnedFd::from(reader)), writer))
+}
+
+/// A thread that panicked while it held the lock left no half-made state behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

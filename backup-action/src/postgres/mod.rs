@@ -1,1 +1,24 @@
-//! placeholder
+//! Everything that knows PostgreSQL's own programs: where they are, how they are connected, what
+//! they say and mean. Children are started through `process`; nothing here stores or reports.
+
+pub mod args;
+pub mod connection;
+pub mod dump;
+pub mod inventory;
+pub mod preflight;
+pub mod psql;
+pub mod tools;
+pub mod url;
+
+/// The most names that one line of evidence lists.
+const NAMES_SHOWN: usize = 8;
+
+/// `a, b and 7 more`, for evidence.
+fn list_names(names: &[String]) -> String {
+    let shown = &names[..names.len().min(NAMES_SHOWN)];
+    let text = shown.join(", ");
+    match names.len() - shown.len() {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}

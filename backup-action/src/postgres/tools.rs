@@ -1,0 +1,342 @@
+//! Which pg_dumpall, pg_dump and psql to use: the ones of the server's major version, by path.
+//! Debian's `pg_wrapper` is avoided, because it chooses a major version of its own.
+
+use crate::error::Explained;
+use crate::process::{Command, capture};
+use anyhow::Context;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const VERSION_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The newest major version that is looked for.
+const NEWEST_MAJOR: u32 = 30;
+
+/// The version of a client program, as it says itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ToolVersion {
+    /// `15` of `15.20`.
+    pub major: u32,
+    /// `20` of `15.20`; 0 for a beta.
+    pub minor: u32,
+    /// `15.20`, `18beta1`.
+    pub text: String,
+}
+
+impl ToolVersion {
+    /// Reads the line that `--version` prints: `pg_dumpall (PostgreSQL) 15.20 (Debian …)`.
+    pub fn parse(line: &str) -> Option<ToolVersion> {
+        let text = line
+            .split_once("(PostgreSQL) ")?
+            .1
+            .split_whitespace()
+            .next()?;
+        let digits = |text: &str| {
+            let end = text
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(text.len());
+            text[..end].parse::<u32>().ok()
+        };
+        let minor = text
+            .split_once('.')
+            .map_or(Some(0), |(_, minor)| digits(minor))?;
+        Some(ToolVersion {
+            major: digits(text)?,
+            minor,
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ToolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The client programs of one directory.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// Path of pg_dumpall.
+    pub pg_dumpall: PathBuf,
+    /// Path of pg_dump.
+    pub pg_dump: PathBuf,
+    /// Path of psql.
+    pub psql: PathBuf,
+    /// The version that pg_dumpall says.
+    pub version: ToolVersion,
+}
+
+/// No client program is as new as the server.
+#[derive(Clone, Debug)]
+pub struct ClientTooOld {
+    /// The server's major version.
+    pub server_major: u32,
+    /// The newest client that was found, and where.
+    pub newest: Option<(ToolVersion, PathBuf)>,
+    /// The line that installs the right one on this machine.
+    pub install: String,
+    /// Whether only the directory of `--pg-bin-dir` was looked at.
+    pub only_dir: Option<PathBuf>,
+}
+
+impl fmt::Display for ClientTooOld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let major = self.server_major;
+        match (&self.newest, &self.only_dir) {
+            (Some((version, path)), _) => write!(
+                f,
+                "pg_dumpall {version} ({}) is older than the server ({major}) and cannot dump it",
+                path.display()
+            ),
+            (None, Some(dir)) => write!(f, "no pg_dumpall, pg_dump and psql in {}", dir.display()),
+            (None, None) => write!(
+                f,
+                "no pg_dumpall, pg_dump and psql found for a server of version {major}"
+            ),
+        }
+    }
+}
+
+impl ClientTooOld {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let dir = match &self.only_dir {
+            Some(_) => " Or point --pg-bin-dir to a newer one, or leave it out.",
+            None => "",
+        };
+        format!("Install the client: {}.{dir}", self.install)
+    }
+}
+
+impl std::error::Error for ClientTooOld {}
+
+/// The programs for a server of `server_major`: from `pg_bin_dir` alone when given, else of the
+/// same major version with the highest minor, else of the nearest newer one.
+///
+/// # Errors
+/// [`ClientTooOld`], also when nothing was found; a program of `pg_bin_dir` that cannot be run.
+pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Result<Tools> {
+    let dirs = match pg_bin_dir {
+        Some(dir) => vec![std::path::absolute(dir).context("could not find --pg-bin-dir")?],
+        None => candidate_dirs(),
+    };
+    let mut found = Vec::new();
+    for dir in dirs {
+        if ["pg_dumpall", "pg_dump", "psql"]
+            .iter()
+            .any(|name| !is_program(&dir.join(name)))
+        {
+            continue;
+        }
+        match version_of(&dir.join("pg_dumpall")).await {
+            Ok(version) => found.push(Tools {
+                pg_dumpall: dir.join("pg_dumpall"),
+                pg_dump: dir.join("pg_dump"),
+                psql: dir.join("psql"),
+                version,
+            }),
+            Err(error) if pg_bin_dir.is_some() => return Err(error),
+            // A broken installation elsewhere is not the one that was asked for.
+            Err(_) => {}
+        }
+    }
+    let too_old = || ClientTooOld {
+        server_major,
+        newest: found
+            .iter()
+            .max_by(|a, b| a.version.cmp(&b.version))
+            .map(|tools| (tools.version.clone(), tools.pg_dumpall.clone())),
+        install: install_line(&os_release(), std::env::consts::OS, server_major),
+        only_dir: pg_bin_dir.map(Path::to_owned),
+    };
+    let nearest = found
+        .iter()
+        .filter(|tools| tools.version.major >= server_major)
+        .min_by_key(|tools| (tools.version.major, std::cmp::Reverse(tools.version.minor)));
+    nearest.cloned().ok_or_else(|| too_old().into())
+}
+
+/// A psql of any version, to ask the server for its own: the newest that is found.
+///
+/// # Errors
+/// There is none; the hint has the install line.
+pub fn locate_any_psql(pg_bin_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let dirs = match pg_bin_dir {
+        Some(dir) => vec![std::path::absolute(dir).context("could not find --pg-bin-dir")?],
+        None => candidate_dirs(),
+    };
+    let psql = dirs
+        .iter()
+        .map(|dir| dir.join("psql"))
+        .find(|p| is_program(p));
+    psql.ok_or_else(|| {
+        let message = match pg_bin_dir {
+            Some(dir) => format!("no psql in {}", dir.display()),
+            None => "no psql found on this machine".to_owned(),
+        };
+        let install = install_line(&os_release(), std::env::consts::OS, 18);
+        Explained::new(
+            message,
+            format!("Install PostgreSQL's client programs: {install}."),
+        )
+        .into()
+    })
+}
+
+/// The version that a program says with `--version`.
+///
+/// # Errors
+/// It cannot be run, fails, or says something else.
+pub async fn version_of(program: &Path) -> anyhow::Result<ToolVersion> {
+    let command = Command::new(program).arg("--version").env("LC_ALL", "C");
+    let output = capture(command, VERSION_DEADLINE, 64 * 1024)
+        .await
+        .with_context(|| format!("could not ask {} for its version", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ToolVersion::parse(&said)
+        .filter(|_| output.status.is_success())
+        .with_context(|| {
+            format!(
+                "{} --version does not answer like a program of PostgreSQL ({}): {:.200}",
+                program.display(),
+                output.status,
+                format!("{} {}", said.trim(), output.stderr.trim()).trim()
+            )
+        })
+}
+
+/// Where installers put the programs, newest major version first, then `PATH`.
+fn candidate_dirs() -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = (9..=NEWEST_MAJOR)
+        .rev()
+        .flat_map(|major| {
+            [
+                format!("/usr/lib/postgresql/{major}/bin"),
+                format!("/usr/pgsql-{major}/bin"),
+                format!("/usr/libexec/postgresql{major}"),
+                format!("/opt/homebrew/opt/postgresql@{major}/bin"),
+                format!("/usr/local/opt/postgresql@{major}/bin"),
+            ]
+        })
+        .chain([
+            "/opt/homebrew/opt/libpq/bin".into(),
+            "/usr/local/opt/libpq/bin".into(),
+        ])
+        .map(PathBuf::from)
+        .collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    dirs.extend(std::env::split_paths(&path).filter(|dir| dir.is_absolute()));
+    dirs
+}
+
+fn is_program(path: &Path) -> bool {
+    let is_wrapper = || {
+        path.canonicalize()
+            .is_ok_and(|real| real.file_name().is_some_and(|name| name == "pg_wrapper"))
+    };
+    path.is_file() && !is_wrapper()
+}
+
+fn os_release() -> String {
+    // Without it the line is a general one.
+    std::fs::read_to_string("/etc/os-release").unwrap_or_default()
+}
+
+/// The line that installs the client of `major` on the platform that `os_release` describes.
+fn install_line(os_release: &str, os: &str, major: u32) -> String {
+    let field = |name: &str| {
+        os_release.lines().find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix('=')?;
+            Some(value.trim_matches('"').to_owned())
+        })
+    };
+    if os == "macos" {
+        return format!("brew install postgresql@{major}");
+    }
+    let ids = format!(
+        "{} {}",
+        field("ID").unwrap_or_default(),
+        field("ID_LIKE").unwrap_or_default()
+    );
+    let version = field("VERSION_ID").unwrap_or_default();
+    let is = |name: &str| ids.split_whitespace().any(|id| id == name);
+    if is("debian") || is("ubuntu") {
+        let own = match (ids.split_whitespace().next(), version.as_str()) {
+            (Some("debian"), "11") => Some(13),
+            (Some("debian"), "12") => Some(15),
+            (Some("debian"), "13") => Some(17),
+            (Some("ubuntu"), "22.04") => Some(14),
+            (Some("ubuntu"), "24.04") => Some(16),
+            (Some("ubuntu"), "26.04") => Some(18),
+            _ => None,
+        };
+        let client = format!("sudo apt-get install -y postgresql-client-{major}");
+        return if own == Some(major) {
+            format!("sudo apt-get update && {client}")
+        } else {
+            // PGDG's own script, which adds its repository.
+            format!(
+                "sudo apt-get update && sudo apt-get install -y postgresql-common && sudo /usr/share/postgresql-common/pgdg/apt*.sh -y && {client}"
+            )
+        };
+    }
+    if is("alpine") {
+        return format!("apk add postgresql{major}-client");
+    }
+    if is("fedora") || is("rhel") || is("centos") {
+        return format!(
+            "sudo dnf install -y postgresql{major} (from PostgreSQL's own repository, https://www.postgresql.org/download/linux/redhat/)"
+        );
+    }
+    format!("PostgreSQL {major} from https://www.postgresql.org/download/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_the_programs_say_them() {
+        let parse = |line| ToolVersion::parse(line).map(|v| (v.major, v.minor, v.text));
+        let parsed = |major, minor, text: &str| Some((major, minor, text.to_owned()));
+        assert_eq!(
+            parse("pg_dumpall (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n"),
+            parsed(15, 20, "15.20")
+        );
+        assert_eq!(parse("psql (PostgreSQL) 18beta1"), parsed(18, 0, "18beta1"));
+        assert_eq!(parse("psql (PostgreSQL) 17devel"), parsed(17, 0, "17devel"));
+        for line in [
+            "",
+            "garbage",
+            "psql (PostgreSQL) ",
+            "psql (PostgreSQL) x.1",
+            "psql (PostgreSQL) 99999999999",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_install_line_fits_the_platform() {
+        let bookworm = "ID=debian\nVERSION_ID=\"12\"\n";
+        assert_eq!(
+            install_line(bookworm, "linux", 15),
+            "sudo apt-get update && sudo apt-get install -y postgresql-client-15"
+        );
+        assert!(install_line(bookworm, "linux", 17).contains("pgdg"));
+        let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\n";
+        assert!(install_line(mint, "linux", 16).contains("postgresql-client-16"));
+        assert_eq!(
+            install_line("ID=alpine", "linux", 17),
+            "apk add postgresql17-client"
+        );
+        assert!(
+            install_line("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"", "linux", 17)
+                .starts_with("sudo dnf install -y postgresql17")
+        );
+        assert_eq!(install_line("", "macos", 17), "brew install postgresql@17");
+        assert!(install_line("", "linux", 17).starts_with("PostgreSQL 17"));
+    }
+}
