@@ -4,6 +4,12 @@
     clippy::disallowed_methods,
     reason = "tests start act, git and bash themselves"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot go on ends its test"
+)]
 
 use crate::support::{need, root, tool};
 use std::collections::BTreeMap;
