@@ -387,18 +387,19 @@ fn annotations_say_the_verdict_first_and_stop_at_ten() {
 
 #[test]
 fn a_password_is_masked_in_every_form_it_may_show_in() {
-    let lines = masks(&Secret::new("p%40ss w0rd/€"));
+    let masked: Vec<String> = masks(&Secret::new("p%40ss w0rd/€"))
+        .iter()
+        .flat_map(|line| commands(line))
+        .map(|command| command.data)
+        .collect();
     for form in [
-        "p%2540ss w0rd/€",
+        "p%40ss w0rd/€",
         "p@ss w0rd/€",
-        "p%2540ss%20w0rd%2F%E2%82%AC",
+        "p%40ss%20w0rd%2F%E2%82%AC",
+        "p%40ss w0rd%2F€",
+        "p%2540ss w0rd%2F€",
     ] {
-        // `%` is escaped in the data of a command.
-        let form = form.replace("p%25", "p%").replace('%', "%25");
-        assert!(
-            lines.contains(&format!("::add-mask::{form}")) || form.contains("%2520"),
-            "{form} not in {lines:#?}"
-        );
+        assert!(masked.iter().any(|m| m == form), "{form} not in {masked:?}");
     }
     let lines = masks(&Secret::new("-----BEGIN KEY-----\r\nabcd\r\nxy\r\n"));
     assert!(lines.contains(&"::add-mask::abcd".to_owned()), "{lines:#?}");

@@ -191,7 +191,7 @@ fn push_entity(out: &mut String, c: char) {
 }
 
 /// Whether a character is a control, or takes part in what is seen without being seen itself.
-fn is_invisible(c: char) -> bool {
+pub(super) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -1,18 +1,29 @@
 //! The report as JSON: the file of `--report`, `--output json`, and the receipt. Exact numbers, no
 //! rounding, no colour.
 
-use super::Report;
+use super::{Report, escape};
 use anyhow::Context;
 
-/// Indented JSON with a final newline. ASCII control characters are escaped by JSON itself.
+/// Indented JSON with a final newline, in a form that is also inert on a terminal and in a CI log:
+/// invisible characters and the second `#` of `##[` are written as escapes, which read back the same.
 ///
 /// # Errors
 /// Never for reports that this program makes.
 pub fn render(report: &Report) -> anyhow::Result<String> {
-    let mut json =
-        serde_json::to_string_pretty(report).context("could not write report as JSON")?;
-    json.push('\n');
-    Ok(json)
+    let json = serde_json::to_string_pretty(report).context("could not write report as JSON")?;
+    let mut out = String::with_capacity(json.len() + 1);
+    // Outside of strings there is neither.
+    for c in json.replace("##[", "#\\u0023[").chars() {
+        if c != '\n' && escape::is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -33,6 +44,15 @@ mod tests {
             let back: Report = serde_json::from_str(&json).unwrap();
             assert_eq!(back, report);
         }
+    }
+
+    #[test]
+    fn hostile_names_do_not_act_on_a_terminal() {
+        let json = render(&samples::hostile()).unwrap();
+        assert!(json.contains("forged"));
+        assert!(!json.contains("##["));
+        assert!(!json.contains(['\u{1b}', '\u{202e}', '\u{200b}']));
+        assert!(!json.lines().any(|line| line.trim_start().starts_with("::")));
     }
 
     #[test]

@@ -1,20 +1,14 @@
 //! The job summary in Markdown: the verdict first, then what matters, the rest folded. Pure, and
 //! never longer than [`MAX_BYTES`].
 
-use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
+use super::escape;
+use super::folds::{self, MAX_ROWS, code, push_more, sign, text};
 use super::words::{self, Ending, Step};
-use super::{Report, format, instructions};
+use super::{Report, format};
 use crate::check::{Check, Outcome};
-use crate::manifest::SchemaSummary;
 
 /// The runner drops a whole summary above 1 MiB.
 pub const MAX_BYTES: usize = 900 * 1024;
-
-/// Rows of the table of schemas, biggest first.
-const MAX_SCHEMAS: usize = 100;
-
-/// Rows of the table of databases, lines of stderr, notes, copies.
-const MAX_ROWS: usize = 50;
 
 /// The job summary.
 pub fn summary(report: &Report) -> String {
@@ -25,10 +19,10 @@ pub fn summary(report: &Report) -> String {
             facts(report),
             notes(report),
             steps(report),
-            folded_checks(report),
-            folded_contents(report),
-            folded_stderr(report),
-            folded_restore(report),
+            folds::checks(report),
+            folds::contents(report),
+            folds::stderr(report),
+            folds::restore(report),
         ]),
         Ending::Failed | Ending::Error | Ending::Interrupted => sections.extend([
             what_failed(report),
@@ -37,10 +31,10 @@ pub fn summary(report: &Report) -> String {
             facts(report),
             notes(report),
             steps(report),
-            folded_checks(report),
-            folded_contents(report),
-            folded_stderr(report),
-            folded_restore(report),
+            folds::checks(report),
+            folds::contents(report),
+            folds::stderr(report),
+            folds::restore(report),
         ]),
     }
     sections.push(footer(report));
@@ -255,119 +249,6 @@ fn notes(report: &Report) -> String {
     out
 }
 
-fn folded_checks(report: &Report) -> String {
-    if report.checks.is_empty() {
-        return String::new();
-    }
-    let counts: Vec<String> = [
-        Outcome::Failed,
-        Outcome::NotChecked,
-        Outcome::Warned,
-        Outcome::Passed,
-    ]
-    .into_iter()
-    .filter_map(|outcome| match words::with(report, outcome).count() {
-        0 => None,
-        n => Some(format!("{n} {}", sign(outcome).1)),
-    })
-    .collect();
-    let mut rows = String::from("| | check | evidence |\n|---|---|---|\n");
-    for check in report.checks.iter().take(2 * MAX_ROWS) {
-        rows.push_str(&format!(
-            "| {} | `{}` | {} |\n",
-            sign(check.outcome).0,
-            check.id,
-            text(&check.evidence)
-        ));
-    }
-    let title = format!("Checks: {}", counts.join(", "));
-    details(&title, &rows)
-}
-
-fn folded_contents(report: &Report) -> String {
-    if report.databases.is_empty() {
-        return String::new();
-    }
-    let mut out =
-        String::from("| database | schemas | tables | rows | size |\n|---|--:|--:|--:|--:|\n");
-    for database in report.databases.iter().take(MAX_ROWS) {
-        out.push_str(&format!(
-            "| {} | {} | {} | {} | {} |\n",
-            code(&database.name.to_lossy()),
-            format::count(database.schemas.len() as u64),
-            format::count(database.tables),
-            format::count(database.rows),
-            format::bytes(database.bytes)
-        ));
-    }
-    push_more(&mut out, "\n", report.databases.len(), MAX_ROWS);
-    out.push_str("\n| schema | database | tables | rows | size |\n|---|---|--:|--:|--:|\n");
-    let mut schemas: Vec<(String, &SchemaSummary)> = report
-        .databases
-        .iter()
-        .flat_map(|database| {
-            let name = database.name.to_lossy();
-            database
-                .schemas
-                .iter()
-                .map(move |schema| (name.clone(), schema))
-        })
-        .collect();
-    schemas.sort_by(|(_, a), (_, b)| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    for (database, schema) in schemas.iter().take(MAX_SCHEMAS) {
-        out.push_str(&format!(
-            "| {} | {} | {} | {} | {} |\n",
-            code(&schema.name.to_lossy()),
-            code(database),
-            format::count(schema.tables),
-            format::count(schema.rows),
-            format::bytes(schema.bytes)
-        ));
-    }
-    push_more(&mut out, "\n", schemas.len(), MAX_SCHEMAS);
-    details("Databases and schemas, biggest first", &out)
-}
-
-fn folded_stderr(report: &Report) -> String {
-    if report.warnings.is_empty() {
-        return String::new();
-    }
-    let mut lines: Vec<String> = report
-        .warnings
-        .iter()
-        .take(MAX_ROWS)
-        .map(|line| escape::terminal(&escape::shorten(line, MAX_TEXT_CHARS)))
-        .collect();
-    if report.warnings.len() > MAX_ROWS {
-        let more = format::count((report.warnings.len() - MAX_ROWS) as u64);
-        lines.push(format!("… and {more} more"));
-    }
-    let title = "What pg_dumpall wrote to stderr";
-    details(title, &escape::markdown_block("text", &lines.join("\n")))
-}
-
-fn folded_restore(report: &Report) -> String {
-    let Some(archive) = &report.archive else {
-        return String::new();
-    };
-    let mut out = String::new();
-    for copy in report.copies.iter().filter(|c| c.published).take(MAX_ROWS) {
-        out.push_str(&format!("From {}:\n\n", code(&copy.store)));
-        let with_tool = instructions::with_this_tool(&copy.tier, &copy.store, &archive.key);
-        let with_psql = instructions::with_psql_alone(&copy.store, &archive.key);
-        out.push_str(&escape::markdown_block(
-            "sh",
-            &format!("{with_tool}\n{with_psql}"),
-        ));
-        out.push('\n');
-    }
-    if out.is_empty() {
-        return out;
-    }
-    out.push_str("`RECOVERY.md` in the store says more.\n");
-    details("How to restore this backup", &out)
-}
-
 fn footer(report: &Report) -> String {
     match &report.run {
         Some(run) => format!(
@@ -379,34 +260,6 @@ fn footer(report: &Report) -> String {
         ),
         None => format!("{}\n", text(&report.tool)),
     }
-}
-
-fn details(title: &str, body: &str) -> String {
-    format!("<details><summary>{title}</summary>\n\n{body}\n</details>\n")
-}
-
-fn push_more(out: &mut String, lead: &str, total: usize, shown: usize) {
-    if total > shown {
-        let more = format::count((total - shown) as u64);
-        out.push_str(&format!("{lead}… and {more} more\n"));
-    }
-}
-
-fn sign(outcome: Outcome) -> (&'static str, &'static str) {
-    match outcome {
-        Outcome::Passed => ("✅", "passed"),
-        Outcome::Warned => ("⚠️", "warned"),
-        Outcome::Failed => ("❌", "failed"),
-        Outcome::NotChecked => ("❔", "not checked"),
-    }
-}
-
-fn code(name: &str) -> String {
-    escape::markdown_code(&escape::shorten(name, MAX_NAME_CHARS))
-}
-
-fn text(text: &str) -> String {
-    escape::markdown_prose(&escape::shorten(text, MAX_TEXT_CHARS))
 }
 
 #[cfg(test)]

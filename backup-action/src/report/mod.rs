@@ -2,6 +2,7 @@
 //! a finished report and returns text; clock, sizes and addresses are fields, never looked up.
 
 pub mod escape;
+mod folds;
 pub mod format;
 pub mod instructions;
 pub mod json;

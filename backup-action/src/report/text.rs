@@ -83,6 +83,22 @@ pub fn step_line(report: &Report, step: Step, style: Style) -> Option<String> {
     Some(out)
 }
 
+/// The one line that is rewritten while a step runs, or printed now and then in a log: no newline,
+/// no colour, at most the width. `current` is what is being dumped.
+pub fn progress_line(
+    step: Step,
+    done_bytes: u64,
+    seconds: f64,
+    current: Option<&str>,
+    style: Style,
+) -> String {
+    let mut parts = vec![format::bytes(done_bytes)];
+    parts.extend(format::rate(done_bytes, seconds));
+    parts.extend(current.map(name));
+    let line = format!("  {:<10}  … {}", step.name(), parts.join(" · "));
+    escape::shorten(&line, width(style))
+}
+
 /// The verdict and everything below it.
 pub fn ending(report: &Report, style: Style) -> String {
     let ending = Ending::of(report);
@@ -446,6 +462,24 @@ mod tests {
             assert!(!screen.lines().any(|l| l.trim_start().starts_with("::")));
             assert!(screen.contains("forged"), "text is shown, not dropped");
         }
+    }
+
+    #[test]
+    fn progress_fits_the_line() {
+        let line = progress_line(
+            Step::Dump,
+            412_000_000,
+            5.0,
+            Some("tenant_empresa_14.payroll\n::error::x"),
+            PLAIN,
+        );
+        assert_eq!(
+            line,
+            "  dump        … 412 MB · 82.4 MB/s · tenant_empresa_14.payroll\\n::error::x"
+        );
+        let long = "x".repeat(500);
+        let line = progress_line(Step::Dump, 1, 0.0, Some(&long), PLAIN);
+        assert_eq!(line.chars().count(), 100);
     }
 
     #[test]
