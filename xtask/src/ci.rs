@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Box::new(move || {
                 tool(
                     "cargo-deny",
-                    &[&["--locked", "check"], &deny[..]].concat(),
+                    &[&["--locked", "check", "--hide-inclusion-graph"], &deny[..]].concat(),
                     Vec::new(),
                 )
             }),
