@@ -315,6 +315,9 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let counts = count(cut);
         assert_eq!((counts.total_passed(), counts.total_failed()), (1, 2));
         assert_eq!(counts.failed(), ["unit ended before its tests did"]);
+        // Every test said ok, but the binary gave no summary.
+        let counts = count(RUN.rsplit_once("test result").unwrap().0);
+        assert_eq!((counts.total_passed(), counts.total_failed()), (5, 2));
     }
 
     #[test]
