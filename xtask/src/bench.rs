@@ -243,61 +243,81 @@ impl Outcome {
         }
     }
 
-    fn figures(&self) -> Vec<(&'static str, f64, String)> {
+    fn figures(&self) -> Vec<Figure> {
         let a = self.median(|t| t.dumpall.as_secs_f64());
         let b = self.median(|t| t.runbook.as_secs_f64());
         let c = self.median(|t| t.gate.took.as_secs_f64());
         let size = self.median(|t| t.archive_bytes as f64 / t.gzip_bytes as f64);
-        let peak = self
-            .turns
-            .iter()
-            .map(|t| t.gate.peak_bytes)
-            .max()
-            .unwrap_or(0);
-        let mut temporary: Vec<&str> = self.turns.iter().flat_map(|t| t.gate.temporary()).collect();
-        temporary.extend(self.big.iter().flat_map(|(_, sample)| sample.temporary()));
+        let peaks = self.turns.iter().map(|t| t.gate.peak_bytes);
+        let peak = peaks.max().unwrap_or(0);
+        let seconds = |n: f64| format!("{n:.2} s");
+        let times = |n: f64| format!("{n:.2} ×");
         let mut figures = vec![
-            ("A: pg_dumpall > /dev/null", a, format!("{a:.2} s")),
-            (
+            Figure::new(
+                "pg_dumpall_seconds",
+                "A: pg_dumpall > /dev/null",
+                a,
+                seconds(a),
+            ),
+            Figure::new(
+                "runbook_seconds",
                 "B: pg_dumpall > f && gzip f && gunzip -t f.gz",
                 b,
-                format!("{b:.2} s"),
+                seconds(b),
             ),
-            (
+            Figure::new(
+                "gate_seconds",
                 "C: the gate, directory store, read-back included",
                 c,
-                format!("{c:.2} s"),
+                seconds(c),
             ),
-            ("C / A", c / a, format!("{:.2} ×", c / a)),
-            ("B / C", b / c, format!("{:.2} ×", b / c)),
-            ("archive against gzip -6", size, format!("{size:.3} ×")),
-            (
-                "peak memory of the gate, bytes",
+            Figure::new("gate_to_pg_dumpall", "C / A", c / a, times(c / a)),
+            Figure::new("runbook_to_gate", "B / C", b / c, times(b / c)),
+            Figure::new(
+                "archive_to_gzip",
+                "archive against gzip -6",
+                size,
+                format!("{size:.3} ×"),
+            ),
+            Figure::new(
+                "gate_peak_bytes",
+                "peak memory of the gate",
                 peak as f64,
                 mebibytes(peak),
             ),
         ];
         if let Some((bytes, sample)) = &self.big {
-            let text = format!("{} at {}", mebibytes(sample.peak_bytes), megabytes(*bytes));
-            figures.push((
-                "peak memory at four times the size, bytes",
-                sample.peak_bytes as f64,
-                text,
-            ));
+            let peak = sample.peak_bytes;
+            let text = format!("{} at {}", mebibytes(peak), megabytes(*bytes));
+            let what = "peak memory at four times the size";
+            figures.push(Figure::new("big_gate_peak_bytes", what, peak as f64, text));
         }
-        let files = match temporary.is_empty() {
-            true => "none".to_owned(),
-            false => temporary.join(", "),
-        };
-        figures.push(("temporary files seen", temporary.len() as f64, files));
+        figures.push(self.temporary_files());
         figures
+    }
+
+    fn temporary_files(&self) -> Figure {
+        let samples = self.turns.iter().map(|turn| &turn.gate);
+        let samples = samples.chain(self.big.iter().map(|(_, sample)| sample));
+        let seen: Vec<&str> = samples.flat_map(Sample::temporary).collect();
+        let text = if seen.is_empty() {
+            "none".to_owned()
+        } else {
+            seen.join(", ")
+        };
+        Figure::new(
+            "temporary_files",
+            "temporary files seen",
+            seen.len() as f64,
+            text,
+        )
     }
 
     fn markdown(&self) -> String {
         let rows: Vec<_> = self
             .figures()
             .into_iter()
-            .map(|(what, _, text)| vec![what.to_owned(), text])
+            .map(|figure| vec![figure.what.to_owned(), figure.text])
             .collect();
         format!(
             "Dump of {}, {} tenants, PostgreSQL {}, medians of {} turns:\n\n{}",
@@ -322,8 +342,7 @@ impl Outcome {
                 t.gzip_bytes
             )
         };
-        let figure =
-            |(what, number, _): &(&str, f64, String)| format!("    \"{what}\": {number:.3}");
+        let figure = |f: &Figure| format!("    \"{}\": {:.3}", f.key, f.number);
         format!(
             "{{\n  \"dump_bytes\": {},\n  \"tenants\": {},\n  \"server\": \"{}\",\n  \"medians\": {{\n{}\n  }},\n  \"turns\": [\n{}\n  ]\n}}\n",
             self.dump_bytes,
@@ -336,6 +355,25 @@ impl Outcome {
                 .join(",\n"),
             self.turns.iter().map(turn).collect::<Vec<_>>().join(",\n")
         )
+    }
+}
+
+/// One line of the report.
+struct Figure {
+    key: &'static str,
+    what: &'static str,
+    number: f64,
+    text: String,
+}
+
+impl Figure {
+    fn new(key: &'static str, what: &'static str, number: f64, text: String) -> Self {
+        Self {
+            key,
+            what,
+            number,
+            text,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! table at the end says which did, and which could not run.
 
 use crate::{codegen, gate, paths, proc, setup, table, test, tools};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Also look dependencies up in the advisory database; needs the network
     #[arg(long)]
     advisories: bool,
+    /// Only the steps whose name contains this; may be repeated
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
 }
 
 /// How a step ended.
@@ -70,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Box::new(move || {
                 tool(
                     "cargo-deny",
-                    &[&["--locked", "check"], &deny[..]].concat(),
+                    &[&["--locked", "check", "--hide-inclusion-graph"], &deny[..]].concat(),
                     Vec::new(),
                 )
             }),
@@ -102,10 +105,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Box::new(|| tool("shellcheck", &[], scripts()?)),
         ),
     ];
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o));
     let done: Vec<Done> = steps
         .iter()
+        .filter(|(name, _)| wanted(name))
         .map(|(name, step)| section(name, step))
         .collect();
+    ensure!(!done.is_empty(), "no step has such a name");
     setup::print_missing(&missing);
     println!();
     print!(

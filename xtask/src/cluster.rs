@@ -29,6 +29,7 @@ impl Cluster {
     /// Creates and starts a cluster whose bootstrap superuser is `superuser`; `name` tells the
     /// clusters of one task apart.
     pub(crate) fn start(bin_dir: &Path, name: &str, superuser: &str) -> Result<Self> {
+        sweep()?;
         let owner = Owner::find()?;
         let data = owner.place(name)?;
         // Socket paths have a limit of 107 bytes: never below a checkout.
@@ -273,6 +274,36 @@ impl Owner {
     }
 }
 
+/// Removes what tasks left that were killed: everything of ours that carries the id of a process
+/// that is no more.
+fn sweep() -> Result<()> {
+    for parent in [paths::private().join("clusters"), std::env::temp_dir()] {
+        for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if !is_stale(&name.to_string_lossy()) {
+                continue;
+            }
+            let path = entry.path();
+            let removed = match path.is_dir() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.with_context(|| format!("could not remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `cluster-<pid>-…` or `ba-<pid>-…` names a process that has ended.
+fn is_stale(name: &str) -> bool {
+    let pid = ["cluster-", "ba-"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .and_then(|rest| rest.split('-').next())
+        .and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+}
+
 /// The line of `name` in a passwd file.
 fn entry(passwd: &str, name: &str) -> Option<Owner> {
     let fields: Vec<&str> = passwd
@@ -299,4 +330,26 @@ pub(crate) fn random_word() -> Result<String> {
         .and_then(|mut random| random.read_exact(&mut bytes))
         .context("could not read /dev/urandom")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_task_left_is_stale() {
+        assert!(is_stale("cluster-4194399-demo") && is_stale("ba-4194399-demo"));
+        assert!(!is_stale(&format!("cluster-{}-demo", std::process::id())));
+        assert!(!is_stale("cluster-demo") && !is_stale("other-4194399-demo"));
+    }
+
+    #[test]
+    fn the_server_runs_as_the_user_that_passwd_names() {
+        let passwd = "root:x:0:0::/root:/bin/sh\npostgres:x:102:103::/:/bin/sh\n";
+        let Some(Owner::Other { uid, gid, .. }) = entry(passwd, "postgres") else {
+            panic!("postgres was not found");
+        };
+        assert_eq!((uid, gid), (102, 103));
+        assert!(entry(passwd, "nobody").is_none() && entry("postgres:x", "postgres").is_none());
+    }
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Counts {
     areas: BTreeMap<String, Area>,
     failed: Vec<String>,
+    /// The area and name of every test whose line said "ok".
+    passed: Vec<(String, String)>,
     suite: Option<Suite>,
 }
 
@@ -72,6 +74,7 @@ impl Counts {
         match verdict.split([',', ' ']).next() {
             Some("ok") => {
                 suite.seen.passed += 1;
+                self.passed.push((key.clone(), name.to_owned()));
                 areas.entry(key).or_default().passed += 1;
             }
             Some("FAILED") => {
@@ -142,19 +145,25 @@ impl Counts {
     }
 
     /// Takes the lines `test: needs tool` that tests wrote. Such a test counts as passed for
-    /// libtest; here it is neither passed nor failed.
+    /// libtest; here it is neither passed nor failed. Tests may leave their module's name out.
     pub(crate) fn add_not_run(&mut self, text: &str) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let (test, why) = line.split_once(": ").unwrap_or((line, "no reason given"));
-            let key = area("it", test);
-            let area = self.areas.entry(key).or_default();
-            if area
-                .not_run
-                .insert(test.to_owned(), why.to_owned())
-                .is_none()
-            {
-                area.passed = area.passed.saturating_sub(1);
-            }
+            let suffix = format!("::{test}");
+            let known = self
+                .passed
+                .iter()
+                .position(|(_, name)| name == test || name.ends_with(&suffix));
+            let key = match known {
+                Some(index) => {
+                    let (key, _) = self.passed.swap_remove(index);
+                    self.areas.entry(key.clone()).or_default().passed -= 1;
+                    key
+                }
+                None => area("it", test),
+            };
+            let not_run = &mut self.areas.entry(key).or_default().not_run;
+            not_run.insert(test.to_owned(), why.to_owned());
         }
     }
 
@@ -178,6 +187,12 @@ impl Counts {
                 ]
             })
             .collect()
+    }
+
+    /// A failure that is no test's own, such as code that does not compile.
+    pub(crate) fn add_failure(&mut self, what: &str) {
+        self.areas.entry("build".to_owned()).or_default().failed += 1;
+        self.failed.push(what.to_owned());
     }
 
     /// The tests that failed, with their suite.
@@ -300,12 +315,17 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let counts = count(cut);
         assert_eq!((counts.total_passed(), counts.total_failed()), (1, 2));
         assert_eq!(counts.failed(), ["unit ended before its tests did"]);
+        // Every test said ok, but the binary gave no summary.
+        let counts = count(RUN.rsplit_once("test result").unwrap().0);
+        assert_eq!((counts.total_passed(), counts.total_failed()), (5, 2));
     }
 
     #[test]
     fn a_test_without_its_tool_is_not_passed() {
         let mut counts = count(RUN);
-        counts.add_not_run("gate::x: needs weed\ngate::x: needs weed\n");
-        assert_eq!((counts.total_passed(), counts.total_not_run()), (4, 2));
+        counts.add_not_run("gate::x: needs weed\ngate::x: needs weed\nchatty: needs act\n");
+        assert_eq!((counts.total_passed(), counts.total_not_run()), (3, 3));
+        counts.add_not_run("gate::unheard_of: needs weed\n");
+        assert_eq!((counts.total_passed(), counts.total_not_run()), (3, 4));
     }
 }

@@ -88,11 +88,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Removes what the last demo left, but not the lock that we hold.
 fn empty(dir: &Path) -> Result<()> {
-    for name in ["store", "s3", "broken-bin", "restored"] {
+    for name in ["store", "s3", "broken-bin"] {
         let path = dir.join(name);
         if path.exists() {
             fs::remove_dir_all(&path)
                 .with_context(|| format!("could not remove {}", path.display()))?;
+        }
+    }
+    for play in ["good", "broken"] {
+        for kind in ["report.json", "summary.md"] {
+            let path = dir.join(format!("{play}-{kind}"));
+            if path.exists() {
+                fs::remove_file(&path)
+                    .with_context(|| format!("could not remove {}", path.display()))?;
+            }
         }
     }
     Ok(())
@@ -144,7 +153,6 @@ fn gate_closes(stage: &Stage, backup: &Path) -> Result<()> {
 fn play(stage: &Stage, name: &str, args: &[&str]) -> Result<i32> {
     let report = stage.dir.join(format!("{name}-report.json"));
     let summary = stage.dir.join(format!("{name}-summary.md"));
-    fs::write(&summary, "")?;
     let mut gate = gate::command(&stage.program, &stage.cluster, &store(stage));
     if let Some(s3) = &stage.s3 {
         gate.arg("--remote")
@@ -154,8 +162,9 @@ fn play(stage: &Stage, name: &str, args: &[&str]) -> Result<i32> {
     }
     gate.arg("--report")
         .arg(&report)
-        .args(args)
-        .env("GITHUB_STEP_SUMMARY", &summary);
+        .arg("--summary")
+        .arg(&summary)
+        .args(args);
     println!("$ {}", shown(&gate));
     let status = gate.status().context("could not start the gate")?;
     status

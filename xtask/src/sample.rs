@@ -28,7 +28,7 @@ impl Size {
     };
 
     /// Bytes of dump for each employee with 24 payroll and 32 audit rows; measured.
-    const BYTES_EACH: u64 = 13_600;
+    const BYTES_EACH: u64 = 12_750;
 
     /// About `bytes` of dump over `tenants` schemas.
     pub(crate) fn of_dump(bytes: u64, tenants: u32) -> Self {
