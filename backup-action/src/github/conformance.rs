@@ -301,7 +301,7 @@ fn an_open_gate_is_written_last_and_only_for_a_whole_pass() {
 fn an_archive_that_was_not_published_is_not_named() {
     let mut report = samples::failed();
     report.archive = samples::passed().archive;
-    let named = |report| {
+    let named = |report: &crate::report::Report| {
         values(report, Extra::default())
             .iter()
             .any(|(name, _)| *name == "archive-key")
