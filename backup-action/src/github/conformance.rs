@@ -298,6 +298,21 @@ fn an_open_gate_is_written_last_and_only_for_a_whole_pass() {
 }
 
 #[test]
+fn an_archive_that_was_not_published_is_not_named() {
+    let mut report = samples::failed();
+    report.archive = samples::passed().archive;
+    let named = |report: &crate::report::Report| {
+        values(report, Extra::default())
+            .iter()
+            .any(|(name, _)| *name == "archive-key")
+    };
+    assert!(!named(&report));
+    // One store may hold a good copy although the other failed.
+    report.copies = samples::passed().copies;
+    assert!(named(&report));
+}
+
+#[test]
 fn every_declared_output_is_written_for_a_pass() {
     let written: Vec<_> = values(&samples::passed(), Extra::default())
         .into_iter()

@@ -26,6 +26,11 @@ impl Ending {
         if report.interrupted_by.is_some() {
             return Ending::Interrupted;
         }
+        // What makes a backup cannot pass without one.
+        let owes_backup = matches!(report.command.as_str(), "gate" | "backup") && !report.dry_run;
+        if owes_backup && report.verdict == Verdict::Passed && copies_published(report) == 0 {
+            return Ending::Error;
+        }
         match (report.verdict, report.exit_code, report.dry_run) {
             (Verdict::Passed, 0, false) => Ending::Passed,
             (Verdict::Passed, 0, true) => Ending::DryRun,
@@ -285,6 +290,10 @@ mod tests {
             },
             Report {
                 exit_code: 3,
+                ..passed.clone()
+            },
+            Report {
+                copies: samples::failed().copies,
                 ..passed.clone()
             },
             Report {
