@@ -89,7 +89,7 @@ pub(super) fn sees_everything(
     let id = CheckId::SeesEverything;
     let role = &facts.role;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let closed: Vec<String> = cluster
         .databases
@@ -149,6 +149,12 @@ pub(super) fn sees_everything(
         format!("role {role} {}", missing.join("; ")),
         hint,
     )
+}
+
+fn unknown_in(id: CheckId, database: &Name, error: &anyhow::Error) -> Check {
+    let mut check = unknown(id, error);
+    check.evidence = format!("database {database}: {}", check.evidence);
+    check
 }
 
 /// How many tables of all databases, and the first of them as `database.schema.table`.
@@ -256,7 +262,7 @@ pub(super) fn lock_budget(
 ) -> Check {
     let id = CheckId::LockBudget;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let largest = surveys
         .iter()
@@ -291,7 +297,7 @@ pub(super) fn no_blockers(
 ) -> Check {
     let id = CheckId::NoBlockers;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let blockers = match blockers {
         Ok(blockers) if blockers.is_empty() => {
