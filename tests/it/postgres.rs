@@ -1,4 +1,8 @@
 //! PostgreSQL's programs against real servers: processes, connections, tools, preflight, inventory.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not see as tests"
+)]
 
 mod connect;
 mod dump;

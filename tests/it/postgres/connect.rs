@@ -181,15 +181,16 @@ async fn a_dump_goes_through_the_socket_and_starts_from_any_database() {
     cluster.psql("drop database \"odd 'name\\ \u{1f418}\"");
 }
 
-/// The runbook's `sudo -u postgres`, for us as root.
+/// The runbook's `sudo -u postgres`, for us as root. As another user there is nobody to become.
 #[tokio::test]
 async fn peer_authentication_works_as_the_servers_user() {
-    let root = need(
-        "peer",
-        "root and a user postgres",
-        server_user().filter(|user| is_root() && *user == "postgres"),
-    );
-    let Some(user) = root else { return };
+    if !is_root() {
+        return;
+    }
+    let postgres = server_user().filter(|user| *user == "postgres");
+    let Some(user) = need("peer", "a user postgres", postgres) else {
+        return;
+    };
     let peer = ClusterOptions {
         peer: true,
         ..ClusterOptions::default()
@@ -224,6 +225,21 @@ async fn peer_authentication_works_as_the_servers_user() {
     assert!(is_complete(&output), "{}", output.stderr);
 
     // A passfile is the other user's own then.
+    let scram = ClusterOptions {
+        auth: Auth::Scram("se:cret".into()),
+        ..ClusterOptions::default()
+    };
+    let Some(with_scram) = own_server("peer", scram) else {
+        return;
+    };
+    let preflight = pre::run(&connect(&with_scram.url()), &as_postgres).await;
+    expect(
+        &preflight,
+        CheckId::ServerReachable,
+        Outcome::Passed,
+        "as role postgres",
+    );
+    assert!(is_complete(&dump(&preflight).await));
     let with_password = connect("postgres://u:secret@h").for_user(&run_as).unwrap();
     let path = with_password.env_for_children()["PGPASSFILE"].clone();
     let command = backup_action::process::Command::new("cat")
