@@ -1,6 +1,11 @@
 //! PostgreSQL's programs against real servers: processes, connections, tools, preflight, inventory.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not see as tests"
+)]
 
 mod connect;
+mod dump;
 mod inventory;
 mod preflight;
 mod process;
@@ -9,9 +14,12 @@ use crate::support::cluster::{Cluster, ClusterOptions, shared};
 use crate::support::need;
 use backup_action::check::{Check, CheckId, Outcome};
 use backup_action::postgres::connection::Connection;
+use backup_action::postgres::dump::{DumpOptions, dumpall_command};
 use backup_action::postgres::preflight::{self as pre, Preflight, PreflightOptions, RolePasswords};
+use backup_action::process::{Output, capture};
 use backup_action::secret::Secret;
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// The shared server, when PostgreSQL is installed.
 fn server(test: &str) -> Option<&'static Cluster> {
@@ -75,4 +83,35 @@ fn expect(preflight: &Preflight, id: CheckId, outcome: Outcome, evidence: &str) 
         "{evidence:?} in {check:#?}"
     );
     check
+}
+
+/// Passed, or warned for nothing but the age of the installed client.
+fn is_fine(check: &Check) -> bool {
+    check.outcome == Outcome::Passed
+        || check.outcome == Outcome::Warned && check.id == CheckId::ClientPatched
+}
+
+/// Runs pg_dumpall to its end.
+async fn dump(preflight: &Preflight) -> Output {
+    dump_waiting(preflight, Duration::from_secs(30)).await
+}
+
+/// The same with this lock timeout.
+async fn dump_waiting(preflight: &Preflight, lock_wait_timeout: Duration) -> Output {
+    let server = preflight.server.as_ref().unwrap();
+    let options = DumpOptions {
+        role_passwords: server.facts.role_passwords,
+        lock_wait_timeout,
+        extra_args: Vec::new(),
+    };
+    let command = dumpall_command(server, &options);
+    capture(command, Duration::from_secs(120), 100 << 20)
+        .await
+        .unwrap()
+}
+
+/// Ended with status 0 and the trailer.
+fn is_complete(output: &Output) -> bool {
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.is_success() && text.contains("\n-- PostgreSQL database cluster dump complete\n")
 }

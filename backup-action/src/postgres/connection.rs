@@ -4,6 +4,7 @@
 //!
 //! What a URL says wins over `PG*` variables; those that would contradict it are not handed on.
 
+use super::passfile::PassFile;
 use super::url::{self, KEYWORDS};
 use crate::error::{Explained, Usage};
 use crate::process::{Command, RunAs};
@@ -11,11 +12,7 @@ use crate::secret::Secret;
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Variables of libpq that belong to no keyword.
@@ -147,7 +144,7 @@ impl Connection {
             .entry("PGAPPNAME")
             .or_insert_with(|| "backup-action".into());
         if let Some(passfile) = &self.passfile {
-            variables.insert("PGPASSFILE", passfile.path.clone().into());
+            variables.insert("PGPASSFILE", passfile.path().into());
         }
         variables
     }
@@ -309,40 +306,11 @@ fn needs_variable(password: &Secret) -> bool {
     password.expose().contains(['\n', '\r'])
 }
 
-/// A 0600 file in a 0700 directory, removed on drop.
-#[derive(Debug)]
-struct PassFile {
-    path: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl PassFile {
-    fn write(password: &Secret, owner: Option<(u32, u32)>) -> anyhow::Result<PassFile> {
-        let dir = tempfile::Builder::new()
-            .prefix("backup-action-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir()?;
-        let dir_path = std::path::absolute(dir.path())?;
-        let path = dir_path.join("passfile");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
-        file.write_all(format!("*:*:*:*:{escaped}\n").as_bytes())?;
-        file.sync_data()?;
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
-            std::os::unix::fs::chown(&dir_path, Some(uid), Some(gid))?;
-        }
-        Ok(PassFile { path, _dir: dir })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
     fn resolve(url: &str, env: &[(&str, &str)]) -> anyhow::Result<Connection> {
         let env: BTreeMap<String, OsString> = env

@@ -5,10 +5,11 @@ pub mod args;
 pub mod connection;
 pub mod dump;
 pub mod inventory;
+mod passfile;
 pub mod preflight;
 pub mod psql;
 pub mod tools;
-pub mod url;
+mod url;
 
 /// The most names that one line of evidence lists.
 const NAMES_SHOWN: usize = 8;

@@ -34,10 +34,10 @@ async fn archived(server: &Server) -> ArchivedInventory {
     let mut database = Name::from("");
     for line in output.stdout.split(|byte| *byte == b'\n') {
         if let Some(name) = line.strip_prefix(b"\\connect ") {
-            let name = name
-                .strip_prefix(b"-reuse-previous=on \"dbname='")
-                .map_or(name, |n| &n[..n.len() - 2]);
-            database = name.into();
+            let quoted = name.strip_prefix(b"-reuse-previous=on \"dbname='");
+            let name = quoted.map_or(name, |n| &n[..n.len() - 2]);
+            let unescaped = name.iter().copied().filter(|byte| *byte != b'\\');
+            database = unescaped.collect::<Vec<u8>>().into();
             found.databases.insert(database.clone());
         }
         let Some(rest) = line.strip_prefix(b"-- Name: ") else {

@@ -184,8 +184,10 @@ async fn secrets_and_foreign_variables_stay_out_of_sight() {
 
 #[tokio::test]
 async fn as_root_another_user_is_become_directly() {
-    let user = need("run_as", "root", server_user().filter(|_| is_root()));
-    let Some(user) = user else { return };
+    // As another user the test below runs.
+    let Some(user) = server_user() else {
+        return;
+    };
     let run_as = RunAs::resolve(user).await.unwrap();
     assert!(matches!(run_as, RunAs::Direct { .. }));
     let command = bash(
@@ -202,4 +204,30 @@ async fn as_root_another_user_is_become_directly() {
         let error = RunAs::resolve(name).await.unwrap_err();
         assert!(backup_action::error::is_usage(&error), "{name}: {error:#}");
     }
+}
+
+/// As on a hosted runner: not root, but sudo without a password.
+#[tokio::test]
+async fn without_being_root_sudo_is_used_and_its_child_ends_too() {
+    if is_root() {
+        return;
+    }
+    let works = std::process::Command::new("sudo")
+        .args(["-n", "true"])
+        .status();
+    let sudo = works.ok().filter(std::process::ExitStatus::success);
+    if need("run_as", "sudo without a password", sudo).is_none() {
+        return;
+    }
+    let run_as = RunAs::resolve("root").await.unwrap();
+    assert!(matches!(run_as, RunAs::Sudo { .. }));
+    let command = bash("id -un; echo \"$ONE\"; sleep 1000 & echo $!; wait")
+        .env("ONE", "two three")
+        .run_as(Some(run_as));
+    let (running, mut stdout) = Running::start(command).unwrap();
+    assert_eq!(read_line(&mut stdout), "root");
+    assert_eq!(read_line(&mut stdout), "two three");
+    let grandchild: u32 = read_line(&mut stdout).parse().unwrap();
+    drop(running);
+    assert!(is_gone_soon(grandchild));
 }

@@ -89,7 +89,7 @@ pub(super) fn sees_everything(
     let id = CheckId::SeesEverything;
     let role = &facts.role;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let closed: Vec<String> = cluster
         .databases
@@ -149,6 +149,12 @@ pub(super) fn sees_everything(
         format!("role {role} {}", missing.join("; ")),
         hint,
     )
+}
+
+fn unknown_in(id: CheckId, database: &Name, error: &anyhow::Error) -> Check {
+    let mut check = unknown(id, error);
+    check.evidence = format!("database {database}: {}", check.evidence);
+    check
 }
 
 /// How many tables of all databases, and the first of them as `database.schema.table`.
@@ -256,7 +262,7 @@ pub(super) fn lock_budget(
 ) -> Check {
     let id = CheckId::LockBudget;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let largest = surveys
         .iter()
@@ -291,7 +297,7 @@ pub(super) fn no_blockers(
 ) -> Check {
     let id = CheckId::NoBlockers;
     if let Some((name, Err(error))) = surveys.iter().find(|(_, survey)| survey.is_err()) {
-        return unknown(id, &anyhow::anyhow!("database {name}: {error:#}"));
+        return unknown_in(id, name, error);
     }
     let blockers = match blockers {
         Ok(blockers) if blockers.is_empty() => {
@@ -350,72 +356,6 @@ fn describe_blocker(database: &Name, blocker: &Blocker) -> String {
     )
 }
 
-/// What decides whether a connection is safe from listeners and impostors.
-pub(super) struct Link {
-    hosts: Vec<String>,
-    uses_service: bool,
-    sslmode: Option<String>,
-    tls: bool,
-    gss_encrypted: bool,
-    unix_socket: bool,
-}
-
-impl Link {
-    pub(super) fn of(connection: &Connection, cluster: &ClusterSurvey) -> Link {
-        Link {
-            hosts: connection.hosts(),
-            uses_service: connection.uses_service(),
-            sslmode: connection.sslmode(),
-            tls: cluster.tls,
-            gss_encrypted: cluster.gss_encrypted,
-            unix_socket: cluster.unix_socket,
-        }
-    }
-
-    fn stays_here(&self) -> bool {
-        // A pooler on another machine may itself use a socket: the host that we named decides.
-        if self.hosts.is_empty() {
-            return !self.uses_service || self.unix_socket;
-        }
-        self.hosts.iter().all(|host| {
-            host.is_empty()
-                || host.starts_with(['/', '@'])
-                || host.eq_ignore_ascii_case("localhost")
-                || host
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        })
-    }
-}
-
-pub(super) fn connection_verified(link: &Link, severity: Severities<'_>) -> Check {
-    let id = CheckId::ConnectionVerified;
-    if link.stays_here() {
-        return Check::passed(id, "the connection stays on this machine");
-    }
-    if link.gss_encrypted {
-        return Check::passed(id, "encrypted and authenticated by GSSAPI");
-    }
-    let mode = link.sslmode.as_deref();
-    let evidence = match (link.tls, mode) {
-        (true, Some("verify-full")) => {
-            return Check::passed(id, "TLS, certificate and host name verified (verify-full)");
-        }
-        (true, Some("verify-ca")) => "TLS, but the host name is not verified (verify-ca)",
-        (true, Some(_) | None) if link.uses_service => {
-            "TLS; whether the certificate is verified is in the service file"
-        }
-        (true, Some(_) | None) => "TLS, but the server's certificate is not verified",
-        (false, Some(_) | None) => "not encrypted: the network can read and change the dump",
-    };
-    Check::no(
-        id,
-        severity(id),
-        evidence,
-        "Set PGSSLMODE=verify-full and PGSSLROOTCERT to the certificate authority of the server.",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -448,38 +388,6 @@ mod tests {
                 Outcome::Warned
             };
             assert_eq!(check.outcome, expected, "{version}");
-        }
-    }
-
-    #[test]
-    fn only_local_or_fully_verified_connections_pass() {
-        let outcome = |hosts: &[&str], sslmode: Option<&str>, tls| {
-            let link = Link {
-                hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
-                uses_service: false,
-                sslmode: sslmode.map(str::to_owned),
-                tls,
-                gss_encrypted: false,
-                unix_socket: false,
-            };
-            connection_verified(&link, &|_| Severity::Block).outcome
-        };
-        for hosts in [&[][..], &["/run"], &["127.0.0.1"], &["::1", "localhost"]] {
-            assert_eq!(outcome(hosts, None, false), Outcome::Passed, "{hosts:?}");
-        }
-        assert_eq!(outcome(&["db"], Some("verify-full"), true), Outcome::Passed);
-        for (hosts, mode, tls) in [
-            (&["db"][..], None, false),
-            (&["db"], Some("verify-full"), false),
-            (&["db"], Some("require"), true),
-            (&["db"], Some("verify-ca"), true),
-            (&["127.0.0.1", "10.0.0.1"], None, true),
-        ] {
-            assert_eq!(
-                outcome(hosts, mode, tls),
-                Outcome::Failed,
-                "{hosts:?} {mode:?}"
-            );
         }
     }
 }

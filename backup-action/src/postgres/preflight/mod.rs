@@ -2,6 +2,7 @@
 //! way. The order of the story is here; the SQL is in `survey`, the answers are judged in `judge`.
 
 mod judge;
+mod link;
 mod survey;
 
 use super::connection::Connection;
@@ -112,15 +113,8 @@ pub struct DatabaseFacts {
 /// Asks every preflight check that needs the server. Writes nothing.
 pub async fn run(connection: &Connection, options: &PreflightOptions<'_>) -> Preflight {
     let dir = options.pg_bin_dir.as_deref();
-    let first = match tools::locate_any_psql(dir) {
-        Ok(program) => {
-            let psql = Psql {
-                program,
-                connection: connection.clone(),
-                run_as: options.run_as.clone(),
-            };
-            survey::contact(&psql).await.map(|found| (psql, found))
-        }
+    let first = match first_psql(connection, options) {
+        Ok(psql) => survey::contact(&psql).await.map(|found| (psql, found)),
         Err(error) => Err(error),
     };
     let (mut psql, (database, contact)) = match first {
@@ -151,6 +145,18 @@ pub async fn run(connection: &Connection, options: &PreflightOptions<'_>) -> Pre
             }
         }
     }
+}
+
+fn first_psql(connection: &Connection, options: &PreflightOptions<'_>) -> anyhow::Result<Psql> {
+    let connection = match &options.run_as {
+        Some(run_as) => connection.clone().for_user(run_as)?,
+        None => connection.clone(),
+    };
+    Ok(Psql {
+        program: tools::locate_any_psql(options.pg_bin_dir.as_deref())?,
+        connection,
+        run_as: options.run_as.clone(),
+    })
 }
 
 /// The checks whose answers come from the catalogue.
@@ -184,7 +190,7 @@ async fn judge_all(
         judge::databases_connectable(&facts, options.accepted_unconnectable, severity),
         judge::lock_budget(&cluster, &surveys, severity),
         judge::no_blockers(&surveys, blockers, severity),
-        judge::connection_verified(&judge::Link::of(connection, &cluster), severity),
+        link::connection_verified(&link::Link::of(connection, &cluster), severity),
     ]);
     let server = tools.ok().map(|tools| Server {
         psql: psql.clone(),

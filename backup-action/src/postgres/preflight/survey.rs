@@ -237,7 +237,8 @@ impl Blocker {
 }
 
 /// ACCESS EXCLUSIVE, held or waited for: our ACCESS SHARE would queue behind either. Autovacuum
-/// gives way by itself.
+/// gives way by itself. A prepared transaction is found by the lock on its own number: its virtual
+/// number is that of the session it was prepared in, until the server restarts.
 const BLOCKERS: &str = "(select coalesce(json_agg(json_build_object(\
         'pid', l.pid, 'gid', p.gid, 'granted', l.granted, \
         'user', coalesce(a.usename, p.owner), 'application', a.application_name, 'state', a.state, \
@@ -248,7 +249,10 @@ const BLOCKERS: &str = "(select coalesce(json_agg(json_build_object(\
     join pg_class c on c.oid = l.relation \
     join pg_namespace n on n.oid = c.relnamespace \
     left join pg_stat_activity a on a.pid = l.pid \
-    left join pg_prepared_xacts p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction::text \
+    left join lateral (select x.gid, x.owner, x.prepared \
+        from pg_locks own join pg_prepared_xacts x on x.transaction = own.transactionid \
+        where l.pid is null and own.locktype = 'transactionid' and own.pid is null \
+          and own.virtualtransaction = l.virtualtransaction limit 1) p on true \
     where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' \
       and l.database = (select oid from pg_database where datname = current_database()) \
       and l.pid is distinct from pg_backend_pid() \
@@ -271,7 +275,7 @@ pub(super) async fn databases(
             "json_build_object(\
                 'count', (select count(*) from rel where {condition}), \
                 'names', (select coalesce(json_agg(json_build_array(encode(namesend(nspname), 'hex'), encode(namesend(relname), 'hex'))), '[]') \
-                          from (select nspname, relname from rel where {condition} order by 1, 2 limit 20) some))"
+                          from (select nspname, relname from rel where {condition} order by 1, 2 limit 20) first))"
         )
     };
     // Extension members are left out of dumps, except the tables whose rows an extension marks.
