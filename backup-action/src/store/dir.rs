@@ -3,7 +3,7 @@
 //! Objects are reached from a descriptor of the root, one directory at a time, and no symbolic link
 //! is followed below the root: whoever can write into the store cannot point it elsewhere.
 
-use super::dir_upload::{DirUpload, Partial};
+use super::dir_upload::{DirUpload, Over, Partial};
 use super::error::{StoreErrorKind, store_error, store_error_from};
 use super::keys::PARTIAL;
 use super::{FreeSpace, Key, ObjectInfo};
@@ -64,23 +64,20 @@ impl DirStore {
 
     pub(super) async fn create(&self, key: &Key) -> Result<DirUpload> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
-        let partial = blocking(move || Partial::create(root, key)).await?;
+        let partial = blocking(move || Partial::create(root, key, Over::Nothing)).await?;
         Ok(DirUpload::start(partial))
     }
 
-    pub(super) async fn put(&self, key: &Key, bytes: Bytes, overwrite: bool) -> Result<()> {
+    pub(super) async fn put(&self, key: &Key, bytes: Bytes, over: Over) -> Result<()> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || {
-            if overwrite {
+            if over == Over::Anything {
                 root.clear_partial(&key)?;
             }
-            let mut partial = Partial::create(root, key)?;
-            let written = partial.write_all(&bytes).and_then(|()| {
-                if overwrite {
-                    partial.replace()
-                } else {
-                    partial.publish()
-                }
+            let mut partial = Partial::create(root, key, over)?;
+            let written = partial.write_all(&bytes).and_then(|()| match over {
+                Over::Nothing => partial.publish(),
+                Over::Anything => partial.replace(),
             });
             match written {
                 Ok(()) => Ok(()),

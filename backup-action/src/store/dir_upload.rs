@@ -25,6 +25,13 @@ const SLICE_BYTES: usize = 1024 * 1024;
 /// Slices that wait for the disk.
 const QUEUE_SLICES: usize = 8;
 
+/// What a new file may replace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Nothing,
+    Anything,
+}
+
 /// The unfinished file, and the lock that makes publishing and discarding exclude each other.
 pub(super) struct Partial {
     file: File,
@@ -49,13 +56,15 @@ enum Stage {
 }
 
 impl Partial {
-    /// Makes `<name>.partial`, unless it or the object exists.
-    pub(super) fn create(root: Arc<Root>, key: Key) -> Result<Self> {
+    /// Makes `<name>.partial`, unless it exists, or the object that must not.
+    pub(super) fn create(root: Arc<Root>, key: Key, over: Over) -> Result<Self> {
         let parent = root.parent_for_writing(&key)?;
         let (_, name) = key.split();
         let name = name.to_owned();
         let what = format!("could not create {}", root.locate(&key));
-        if rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if over == Over::Nothing
+            && rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        {
             return Err(failed(&what, std::io::ErrorKind::AlreadyExists.into()));
         }
         let flags =

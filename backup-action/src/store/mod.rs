@@ -173,7 +173,7 @@ impl Store {
     /// [`StoreErrorKind::AlreadyExists`] when somebody else's object is there.
     pub async fn put(&self, key: &Key, bytes: Bytes, content_type: &str) -> Result<()> {
         match &*self.0 {
-            Backend::Dir(dir) => dir.put(key, bytes, false).await,
+            Backend::Dir(dir) => dir.put(key, bytes, dir_upload::Over::Nothing).await,
             Backend::S3(s3) => s3.put(key, bytes, content_type, s3::Put::Create).await,
         }
     }
@@ -181,7 +181,7 @@ impl Store {
     /// Writes a small object over what is there. Only for `RECOVERY.md`.
     pub async fn replace(&self, key: &Key, bytes: Bytes, content_type: &str) -> Result<()> {
         match &*self.0 {
-            Backend::Dir(dir) => dir.put(key, bytes, true).await,
+            Backend::Dir(dir) => dir.put(key, bytes, dir_upload::Over::Anything).await,
             Backend::S3(s3) => s3.put(key, bytes, content_type, s3::Put::Overwrite).await,
         }
     }

@@ -8,7 +8,7 @@
 
 use super::error::{StoreErrorKind, left_behind, store_error, store_error_from};
 use super::s3_config::{S3Config, Sse};
-use super::s3_error::{Call, Failure, NO_CREDENTIALS, code, failure, nonsense, status};
+use super::s3_error::{Call, Failure, NO_CREDENTIALS, code, failure, is_garbled, nonsense, status};
 use super::s3_upload::S3Upload;
 use super::{Key, ObjectInfo, crc64nvme_base64};
 use crate::archive::index::to_hex;
@@ -19,6 +19,7 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -26,7 +27,7 @@ use aws_sdk_s3::config::{
     ConfigBag, Credentials, Intercept, ProvideCredentials, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::error::{BoxError, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
@@ -48,7 +49,7 @@ const NONCE: &str = "backup-action-write";
 const MAX_PAGES: usize = 10_000;
 
 /// How often our own loops try; each try has the SDK's attempts inside.
-const OUTER_ATTEMPTS: u32 = 3;
+pub(super) const OUTER_ATTEMPTS: u32 = 3;
 
 #[derive(Clone)]
 pub(super) struct S3Store(pub(super) Arc<Inner>);
@@ -397,7 +398,7 @@ impl S3Store {
         let (start, last) = (range.start, range.end - 1);
         let wanted = format!("bytes={start}-{last}");
         let expected = format!("bytes {start}-{last}/");
-        self.read(key, Some((wanted, bytes)), |answer| {
+        self.read(key, Some(wanted), |answer| {
             let told = answer.content_range().unwrap_or_default();
             let length = answer.content_length().map(u64::try_from);
             if told.starts_with(&expected) && length == Some(Ok(bytes)) {
@@ -416,22 +417,22 @@ impl S3Store {
     async fn read(
         &self,
         key: &Key,
-        range: Option<(String, u64)>,
+        range: Option<String>,
         check: impl Fn(&GetObjectOutput) -> Result<u64>,
     ) -> Result<Bytes> {
         let target = self.url(Some(key));
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.config.bucket)
+            .key(self.object(key))
+            // A sum over the whole object says nothing about a range.
+            .set_checksum_mode(range.is_none().then_some(ChecksumMode::Enabled))
+            .set_range(range);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let answer = self
-                .client
-                .get_object()
-                .bucket(&self.config.bucket)
-                .key(self.object(key))
-                .set_range(range.as_ref().map(|(range, _)| range.clone()))
-                // A sum over the whole object says nothing about a range.
-                .set_checksum_mode(range.is_none().then_some(ChecksumMode::Enabled))
-                .send()
+            let answer = patiently(|| request.clone().send())
                 .await
                 .map_err(|error| self.explain(Call::GET, &target, error))?;
             let error = if answer.e_tag().is_none() {
@@ -496,18 +497,16 @@ impl S3Store {
 
     async fn head_raw(&self, key: &Key) -> Result<Option<HeadObjectOutput>> {
         let target = self.url(Some(key));
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.config.bucket)
+            .key(self.object(key))
+            .checksum_mode(ChecksumMode::Enabled);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let answer = self
-                .client
-                .head_object()
-                .bucket(&self.config.bucket)
-                .key(self.object(key))
-                .checksum_mode(ChecksumMode::Enabled)
-                .send()
-                .await;
-            match answer {
+            match patiently(|| request.clone().send()).await {
                 Ok(head) if head.e_tag().is_some() && head.content_length().is_some() => {
                     return Ok(Some(head));
                 }
@@ -536,14 +535,14 @@ impl S3Store {
         let mut tokens: HashSet<String> = HashSet::new();
         let mut next: Option<String> = None;
         for _ in 0..MAX_PAGES {
-            let page = self
+            let request = self
                 .client
                 .list_objects_v2()
                 .bucket(&self.config.bucket)
                 .prefix(format!("{base}{prefix}"))
                 .set_continuation_token(next.take())
-                .set_max_keys(self.config.list_page)
-                .send()
+                .set_max_keys(self.config.list_page);
+            let page = patiently(|| request.clone().send())
                 .await
                 .map_err(|error| self.explain(Call::LIST, &target, error))?;
             // An empty document parses as an empty page: a listing repeats what was asked.
@@ -590,19 +589,33 @@ impl S3Store {
     }
 
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
-        let answer = self
+        let request = self
             .client
             .delete_object()
             .bucket(&self.config.bucket)
-            .key(self.object(key))
-            .send()
-            .await;
-        match answer {
+            .key(self.object(key));
+        match patiently(|| request.clone().send()).await {
             Ok(_) => Ok(()),
             Err(error) if code(&error) == Some("NoSuchKey") => Ok(()),
             Err(error) => Err(self.explain(Call::DELETE, &self.url(Some(key)), error)),
         }
     }
+}
+
+/// Sends a request again when the answer was garbled. Everything else is the SDK's to try again.
+pub(super) async fn patiently<T, E, F>(
+    request: impl Fn() -> F,
+) -> Result<T, SdkError<E, HttpResponse>>
+where
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    for _ in 1..OUTER_ATTEMPTS {
+        match request().await {
+            Err(error) if is_garbled(&error) => {}
+            decided => return decided,
+        }
+    }
+    request().await
 }
 
 /// Somebody else's object is there.

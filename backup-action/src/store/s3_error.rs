@@ -90,6 +90,16 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     }
 }
 
+/// Whether something answered, but not in HTTP or not in S3's XML. The SDK gives up on that at
+/// once; a connection that was cut in the middle looks like it.
+pub(super) fn is_garbled<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_other(),
+        _ => false,
+    }
+}
+
 impl S3Store {
     /// The error for `call` on `target` (a URL).
     pub(super) fn explain<E>(

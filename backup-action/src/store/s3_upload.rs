@@ -5,7 +5,7 @@
 //! abort is the fence: once it was accepted, no late Complete can make the object appear.
 
 use super::error::{StoreErrorKind, left_behind, store_error};
-use super::s3::{Owner, Put, S3Store, exists, nonce, nonce_metadata};
+use super::s3::{OUTER_ATTEMPTS, Owner, Put, S3Store, exists, nonce, nonce_metadata, patiently};
 use super::s3_error::{Call, Failure, code, failure, nonsense, status};
 use super::{ABORT_DEADLINE, Key, ObjectInfo, SealedObject, crc64nvme_base64};
 use anyhow::{Context, Result, anyhow};
@@ -16,7 +16,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest, checksum};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, watch};
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     cancel: watch::Sender<bool>,
     created: watch::Sender<Created>,
     parts: AsyncMutex<JoinSet<Result<CompletedPart>>>,
+    /// The store said that it made the object, which no other write can have made.
+    made: AtomicBool,
     /// Attempts at creating the upload: after a lost answer there may be a second one.
     create_attempts: Arc<AtomicU32>,
 }
@@ -67,6 +69,12 @@ impl Shared {
 
     fn set_stage(&self, stage: Stage) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// Only where create-only writes hold can the object be nobody else's.
+    fn note_made(&self) {
+        let conditional = self.store.if_none_match().is_some();
+        self.made.store(conditional, Ordering::Relaxed);
     }
 
     fn url(&self) -> String {
@@ -108,6 +116,7 @@ impl S3Upload {
                 cancel: watch::Sender::new(false),
                 created: watch::Sender::new(Created::No),
                 parts: AsyncMutex::new(JoinSet::new()),
+                made: AtomicBool::new(false),
                 create_attempts: Arc::new(AtomicU32::new(0)),
             }),
             part_bytes,
@@ -245,6 +254,7 @@ impl S3Upload {
                 store
                     .put_as(key, bytes, CONTENT_TYPE, Put::Create, nonce)
                     .await?;
+                shared.note_made();
                 confirm(&shared, length, &sum).await
             })
             .await
@@ -330,7 +340,7 @@ async fn create(shared: &Shared) -> Result<String> {
     let store = &shared.store;
     let (sse, kms_key) = store.sse();
     let sums = store.checksums.load(Ordering::Relaxed);
-    let answer = store
+    let request = store
         .client
         .create_multipart_upload()
         .bucket(&store.config.bucket)
@@ -341,12 +351,11 @@ async fn create(shared: &Shared) -> Result<String> {
         .set_checksum_type(sums.then_some(ChecksumType::FullObject))
         .set_server_side_encryption(sse)
         .set_ssekms_key_id(kms_key)
-        .set_storage_class(store.storage_class())
-        .customize()
-        .interceptor(CountAttempts(Arc::clone(&shared.create_attempts)))
-        .send()
-        .await
-        .map_err(|error| {
+        .set_storage_class(store.storage_class());
+    let count = || CountAttempts(Arc::clone(&shared.create_attempts));
+    for _ in 0..OUTER_ATTEMPTS {
+        let send = || request.clone().customize().interceptor(count()).send();
+        let answer = patiently(send).await.map_err(|error| {
             let attempts = &shared.create_attempts;
             if failure(&error) == Failure::Refused && attempts.load(Ordering::Relaxed) == 1 {
                 // A plain no leaves nothing to look for.
@@ -354,14 +363,12 @@ async fn create(shared: &Shared) -> Result<String> {
             }
             store.explain(Call::CREATE, &shared.url(), error)
         })?;
-    match answer.upload_id() {
-        Some(id) if !id.is_empty() => Ok(id.to_owned()),
-        _ => {
-            // As good as a lost answer.
-            shared.create_attempts.fetch_add(1, Ordering::Relaxed);
-            Err(nonsense(Call::CREATE, &shared.url(), "holds no upload id"))
+        match answer.upload_id() {
+            Some(id) if !id.is_empty() => return Ok(id.to_owned()),
+            _ => {} // As good as a lost answer.
         }
     }
+    Err(nonsense(Call::CREATE, &shared.url(), "holds no upload id"))
 }
 
 async fn upload_part(
@@ -377,18 +384,21 @@ async fn upload_part(
     let mut attempt = 0;
     let tag = loop {
         attempt += 1;
-        let answer = store
-            .client
-            .upload_part()
-            .bucket(&store.config.bucket)
-            .key(store.object(&shared.key))
-            .upload_id(&upload_id)
-            .part_number(number)
-            .set_checksum_crc64_nvme(store.sum_to_send(&sum))
-            .body(ByteStream::from(bytes.clone()))
-            .customize()
-            .config_override(store.transfer_deadlines(bytes.len() as u64))
-            .send()
+        let request = || {
+            store
+                .client
+                .upload_part()
+                .bucket(&store.config.bucket)
+                .key(store.object(&shared.key))
+                .upload_id(&upload_id)
+                .part_number(number)
+                .set_checksum_crc64_nvme(store.sum_to_send(&sum))
+                .body(ByteStream::from(bytes.clone()))
+                .customize()
+                .config_override(store.transfer_deadlines(bytes.len() as u64))
+                .send()
+        };
+        let answer = patiently(request)
             .await
             .map_err(|error| store.explain(Call::PART, &target, error))?;
         match (answer.e_tag(), answer.checksum_crc64_nvme()) {
@@ -398,7 +408,7 @@ async fn upload_part(
             }
             (Some(tag), _) => break tag.to_owned(),
             // Uploading a part again replaces it.
-            (None, _) if attempt < 3 => {}
+            (None, _) if attempt < OUTER_ATTEMPTS => {}
             (None, _) => return Err(nonsense(Call::PART, &target, "holds no ETag")),
         }
     };
@@ -442,7 +452,10 @@ async fn complete(
         .await;
     let target = shared.url();
     let (error, failure) = match answer {
-        Ok(answer) if answer.e_tag().is_some() => return confirm(shared, bytes, sum).await,
+        Ok(answer) if answer.e_tag().is_some() => {
+            shared.note_made();
+            return confirm(shared, bytes, sum).await;
+        }
         Ok(_) => (
             nonsense(Call::COMPLETE, &target, "holds no ETag"),
             Failure::Unknown,
@@ -532,9 +545,12 @@ async fn clean_up(shared: &Arc<Shared>, before: Stage) -> Result<()> {
     }
     sweep_twins(shared).await?;
     // A Complete or Put whose answer nobody waited for may have been applied.
-    if before == Stage::Sealing
-        && let Owner::Us(_) = shared.store.owner(&shared.key, &shared.nonce).await?
-    {
+    let ours = async {
+        let owner = shared.store.owner(&shared.key, &shared.nonce).await?;
+        anyhow::Ok(matches!(owner, Owner::Us(_)))
+    };
+    let made = shared.made.load(Ordering::Relaxed);
+    if before == Stage::Sealing && (made || ours.await?) {
         shared.store.delete(&shared.key).await?;
     }
     Ok(())
@@ -544,16 +560,14 @@ async fn clean_up(shared: &Arc<Shared>, before: Stage) -> Result<()> {
 /// arrive after the first abort.
 async fn abort_upload(shared: &Shared, upload_id: &str) -> Result<()> {
     let store = &shared.store;
+    let request = store
+        .client
+        .abort_multipart_upload()
+        .bucket(&store.config.bucket)
+        .key(store.object(&shared.key))
+        .upload_id(upload_id);
     for _ in 0..5 {
-        let answer = store
-            .client
-            .abort_multipart_upload()
-            .bucket(&store.config.bucket)
-            .key(store.object(&shared.key))
-            .upload_id(upload_id)
-            .send()
-            .await;
-        match answer {
+        match patiently(|| request.clone().send()).await {
             Ok(_) => {}
             Err(error) if is_gone(code(&error), status(&error)) => return Ok(()),
             Err(error) => return Err(store.explain(Call::ABORT, &shared.url(), error)),
@@ -582,15 +596,13 @@ fn is_gone(code: Option<&str>, status: Option<u16>) -> bool {
 /// How many parts (of the first page) an upload has; none when there is no such upload.
 async fn parts_of(shared: &Shared, upload_id: &str) -> Result<Option<usize>> {
     let store = &shared.store;
-    let answer = store
+    let request = store
         .client
         .list_parts()
         .bucket(&store.config.bucket)
         .key(store.object(&shared.key))
-        .upload_id(upload_id)
-        .send()
-        .await;
-    match answer {
+        .upload_id(upload_id);
+    match patiently(|| request.clone().send()).await {
         Ok(parts) => Ok(Some(parts.parts().len())),
         Err(error) if is_gone(code(&error), status(&error)) => Ok(None),
         Err(error) => Err(store.explain(Call::LIST_PARTS, &shared.url(), error)),
@@ -610,14 +622,17 @@ async fn sweep_twins(shared: &Arc<Shared>) -> Result<()> {
     }
     let store = &shared.store;
     let object = store.object(&shared.key);
-    let uploads = store
+    let request = store
         .client
         .list_multipart_uploads()
         .bucket(&store.config.bucket)
-        .prefix(&object)
-        .send()
+        .prefix(&object);
+    let uploads = patiently(|| request.clone().send())
         .await
         .map_err(|error| store.explain(Call::LIST_UPLOADS, &shared.url(), error))?;
+    if uploads.bucket().is_none() {
+        return Err(nonsense(Call::LIST_UPLOADS, &shared.url(), "is no listing"));
+    }
     for upload in uploads.uploads() {
         let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
             continue;
