@@ -1,7 +1,8 @@
 //! One object on its way into a directory: `<name>.partial`, written by a thread of its own, synced
 //! while it grows, renamed into place by the seal. Nothing else writes streams to a disk.
 
-use super::dir::{Root, blocking, failed, sync_directory, write_some};
+use super::dir_error::failed;
+use super::dir_root::{Root, blocking, sync_directory, write_some};
 use super::error::{StoreErrorKind, left_behind, store_error_from};
 use super::keys::PARTIAL;
 use super::{ABORT_DEADLINE, Key, SealedObject, crc64nvme_base64};

@@ -5,8 +5,10 @@ use super::dir::DirStore;
 use super::dir_upload::Over;
 use super::error::StoreErrorKind;
 use super::keys::Key;
-use super::s3::{Put, S3Store, nonce, patiently};
+use super::s3::{S3Store, nonce, patiently};
 use super::s3_error::{Call, Failure, code, failure, nonsense, status};
+use super::s3_put::Put;
+use super::s3_upload::{S3Upload, probe_abort};
 use anyhow::{Result, anyhow};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -254,8 +256,8 @@ async fn wrong_sum_is_refused(store: &S3Store, key: &Key, bytes: &Bytes) -> Resu
 
 /// Starts a multipart upload and aborts it.
 async fn can_abort(store: &S3Store, key: &Key) -> Result<bool> {
-    let upload = store.create(key, 0).await?;
-    super::s3_upload::probe_abort(upload).await
+    let upload = S3Upload::start(store.clone(), key.clone(), 0).await?;
+    probe_abort(upload).await
 }
 
 fn same(read: &Bytes, written: &Bytes) -> Result<()> {
