@@ -1,7 +1,8 @@
 //! One object on its way into a directory: `<name>.partial`, written by a thread of its own, synced
 //! while it grows, renamed into place by the seal. Nothing else writes streams to a disk.
 
-use super::dir::{Root, blocking, failed, sync_directory, write_some};
+use super::dir_error::failed;
+use super::dir_root::{Root, blocking, sync_directory, write_some};
 use super::error::{StoreErrorKind, left_behind, store_error_from};
 use super::keys::PARTIAL;
 use super::{ABORT_DEADLINE, Key, SealedObject, crc64nvme_base64};
@@ -24,6 +25,13 @@ const SLICE_BYTES: usize = 1024 * 1024;
 
 /// Slices that wait for the disk.
 const QUEUE_SLICES: usize = 8;
+
+/// What a new file may replace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Nothing,
+    Anything,
+}
 
 /// The unfinished file, and the lock that makes publishing and discarding exclude each other.
 pub(super) struct Partial {
@@ -49,13 +57,15 @@ enum Stage {
 }
 
 impl Partial {
-    /// Makes `<name>.partial`, unless it or the object exists.
-    pub(super) fn create(root: Arc<Root>, key: Key) -> Result<Self> {
+    /// Makes `<name>.partial`, unless it exists, or the object that must not.
+    pub(super) fn create(root: Arc<Root>, key: Key, over: Over) -> Result<Self> {
         let parent = root.parent_for_writing(&key)?;
         let (_, name) = key.split();
         let name = name.to_owned();
         let what = format!("could not create {}", root.locate(&key));
-        if rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if over == Over::Nothing
+            && rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        {
             return Err(failed(&what, std::io::ErrorKind::AlreadyExists.into()));
         }
         let flags =

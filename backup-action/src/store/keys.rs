@@ -281,7 +281,8 @@ mod tests {
             let key = Key::parse(&encoded).unwrap();
             prop_assert_eq!(key.split(), (vec![], encoded.as_str()));
             // The longest decoration that a key gets still fits.
-            prop_assert!(Key::parse(&format!("backup_2026-01-18_02-00-01Z_{encoded}{INDEX}")).is_ok());
+            let longest = format!("backup_2026-01-18_02-00-01Z_{encoded}{INDEX}");
+            prop_assert!(Key::parse(&longest).is_ok());
         }
 
         #[test]

@@ -5,13 +5,20 @@
 //! after [`Upload::seal`] or [`Store::put`] returned.
 
 mod dir;
+mod dir_error;
+mod dir_root;
 mod dir_upload;
 mod error;
 pub mod keys;
 mod probe;
 mod s3;
+mod s3_abort;
 mod s3_config;
 mod s3_error;
+mod s3_multipart;
+mod s3_put;
+mod s3_read;
+mod s3_state;
 mod s3_upload;
 
 pub use error::{StoreError, StoreErrorKind};
@@ -163,7 +170,9 @@ impl Store {
     pub async fn create(&self, key: &Key, expected_bytes: u64) -> Result<Upload> {
         Ok(Upload(match &*self.0 {
             Backend::Dir(dir) => UploadKind::Dir(dir.create(key).await?),
-            Backend::S3(s3) => UploadKind::S3(s3.create(key, expected_bytes).await?),
+            Backend::S3(s3) => UploadKind::S3(
+                s3_upload::S3Upload::start(s3.clone(), key.clone(), expected_bytes).await?,
+            ),
         }))
     }
 
@@ -173,16 +182,19 @@ impl Store {
     /// [`StoreErrorKind::AlreadyExists`] when somebody else's object is there.
     pub async fn put(&self, key: &Key, bytes: Bytes, content_type: &str) -> Result<()> {
         match &*self.0 {
-            Backend::Dir(dir) => dir.put(key, bytes, false).await,
-            Backend::S3(s3) => s3.put(key, bytes, content_type, s3::Put::Create).await,
+            Backend::Dir(dir) => dir.put(key, bytes, dir_upload::Over::Nothing).await,
+            Backend::S3(s3) => s3.put(key, bytes, content_type, s3_put::Put::Create).await,
         }
     }
 
     /// Writes a small object over what is there. Only for `RECOVERY.md`.
     pub async fn replace(&self, key: &Key, bytes: Bytes, content_type: &str) -> Result<()> {
         match &*self.0 {
-            Backend::Dir(dir) => dir.put(key, bytes, true).await,
-            Backend::S3(s3) => s3.put(key, bytes, content_type, s3::Put::Overwrite).await,
+            Backend::Dir(dir) => dir.put(key, bytes, dir_upload::Over::Anything).await,
+            Backend::S3(s3) => {
+                s3.put(key, bytes, content_type, s3_put::Put::Overwrite)
+                    .await
+            }
         }
     }
 
@@ -275,7 +287,7 @@ pub struct AbortHandle(AbortKind);
 #[derive(Clone)]
 enum AbortKind {
     Dir(Arc<dir_upload::Shared>),
-    S3(Arc<s3_upload::Shared>),
+    S3(Arc<s3_state::Shared>),
 }
 
 impl AbortHandle {
@@ -287,7 +299,7 @@ impl AbortHandle {
     pub async fn abort(&self) -> Result<()> {
         match &self.0 {
             AbortKind::Dir(shared) => dir_upload::abort(shared).await,
-            AbortKind::S3(shared) => s3_upload::abort(shared).await,
+            AbortKind::S3(shared) => s3_abort::abort(shared).await,
         }
     }
 }

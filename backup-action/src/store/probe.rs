@@ -2,10 +2,13 @@
 
 use super::crc64nvme_base64;
 use super::dir::DirStore;
+use super::dir_upload::Over;
 use super::error::StoreErrorKind;
 use super::keys::Key;
-use super::s3::{Put, S3Store, nonce};
+use super::s3::{S3Store, nonce, patiently};
 use super::s3_error::{Call, Failure, code, failure, nonsense, status};
+use super::s3_put::Put;
+use super::s3_upload::{S3Upload, probe_abort};
 use anyhow::{Result, anyhow};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -77,9 +80,9 @@ impl fmt::Display for Capabilities {
 pub(super) async fn dir(dir: &DirStore, nonce: &str) -> Result<Capabilities> {
     let key = Key::probe(nonce, "object");
     let bytes = Bytes::from(format!("backup-action probe {nonce}\n"));
-    dir.put(&key, bytes.clone(), false).await?;
+    dir.put(&key, bytes.clone(), Over::Nothing).await?;
     let asked: Result<bool> = async {
-        let conditional_writes = match dir.put(&key, bytes.clone(), false).await {
+        let conditional_writes = match dir.put(&key, bytes.clone(), Over::Nothing).await {
             Ok(()) => false,
             Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::AlreadyExists) => true,
             Err(error) => return Err(error),
@@ -137,12 +140,8 @@ pub(super) async fn s3(store: &S3Store, nonce: &str) -> Result<Capabilities> {
 
 /// The bucket exists and can be listed. First of all, since some stores create what is missing.
 async fn reach(store: &S3Store) -> Result<()> {
-    let answer = store
-        .client
-        .head_bucket()
-        .bucket(&store.config.bucket)
-        .send()
-        .await;
+    let head = store.client.head_bucket().bucket(&store.config.bucket);
+    let answer = patiently(|| head.clone().send()).await;
     let target = store.url(None);
     match answer {
         Ok(_) => {}
@@ -160,7 +159,7 @@ async fn reach(store: &S3Store) -> Result<()> {
         }
         Err(error) => return Err(store.explain(Call::HEAD_BUCKET, &target, error)),
     }
-    let listing = store
+    let list = store
         .client
         .list_objects_v2()
         .bucket(&store.config.bucket)
@@ -168,8 +167,8 @@ async fn reach(store: &S3Store) -> Result<()> {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         })
-        .max_keys(1)
-        .send()
+        .max_keys(1);
+    let listing = patiently(|| list.clone().send())
         .await
         .map_err(|error| store.explain(Call::LIST, &target, error))?;
     if listing.name().is_none() {
@@ -257,8 +256,8 @@ async fn wrong_sum_is_refused(store: &S3Store, key: &Key, bytes: &Bytes) -> Resu
 
 /// Starts a multipart upload and aborts it.
 async fn can_abort(store: &S3Store, key: &Key) -> Result<bool> {
-    let upload = store.create(key, 0).await?;
-    super::s3_upload::probe_abort(upload).await
+    let upload = S3Upload::start(store.clone(), key.clone(), 0).await?;
+    probe_abort(upload).await
 }
 
 fn same(read: &Bytes, written: &Bytes) -> Result<()> {

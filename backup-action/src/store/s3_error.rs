@@ -2,7 +2,7 @@
 //! store's code and message, and the messages of the error chain.
 
 use super::error::{StoreErrorKind, store_error, store_error_from};
-use super::s3::S3Store;
+use super::s3_config::S3Config;
 use anyhow::anyhow;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -90,177 +90,197 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     }
 }
 
-impl S3Store {
-    /// The error for `call` on `target` (a URL).
-    pub(super) fn explain<E>(
-        &self,
-        call: Call,
-        target: &str,
-        error: SdkError<E, HttpResponse>,
-    ) -> anyhow::Error
-    where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-    {
-        let what = call.could_not(target);
-        let code = code(&error).unwrap_or_default().to_owned();
-        let status = status(&error);
-        match &error {
-            SdkError::TimeoutError(_) => store_error_from(
-                StoreErrorKind::Unreachable,
-                what,
-                format!(
-                    "{} did not answer {} in time, in several attempts. Check the network and the store's status.",
-                    self.endpoint(),
-                    call.api
-                ),
-                anyhow!("no answer in time"),
-            ),
-            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
-                self.explain_no_answer(what, &error)
-            }
-            SdkError::ResponseError(_) => store_error_from(
-                StoreErrorKind::Other,
-                what,
-                format!(
-                    "Check that {} is an S3 endpoint and not a proxy or a web page.",
-                    self.endpoint()
-                ),
-                anyhow!(
-                    "the answer to {} cannot be understood: {}",
-                    call.api,
-                    chain(&error)
-                ),
-            ),
-            _ => self.explain_no(call, what, &code, status, said(&error)),
-        }
+/// Whether something answered, but not in HTTP or not in S3's XML. The SDK gives up on that at
+/// once; a connection that was cut in the middle looks like it.
+pub(super) fn is_garbled<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_other() && failure.as_other().is_none(),
+        _ => false,
     }
+}
 
-    /// No connection, or no credentials to sign with.
-    fn explain_no_answer(&self, what: String, error: &(dyn Error + 'static)) -> anyhow::Error {
-        let text = chain(error);
-        let lower = text.to_lowercase();
-        if lower.contains("credential") || lower.contains("identity") {
-            return store_error_from(
-                StoreErrorKind::Credentials,
-                what,
-                NO_CREDENTIALS,
-                anyhow!("no usable credentials: {text}"),
-            );
-        }
-        let hint = if lower.contains("dns") || lower.contains("lookup") || lower.contains("resolve")
-        {
-            "The name of the endpoint was not found. Check --s3-endpoint, the region and the DNS."
-        } else if lower.contains("refused") {
-            "Nothing listens there. Check --s3-endpoint, and that the store is running."
-        } else if lower.contains("certificate") || lower.contains("tls") {
-            "The endpoint's certificate was not accepted. Check its name and the machine's CA certificates."
-        } else {
-            "The connection failed in several attempts. Check the network, the proxy and the store's status."
-        };
-        store_error_from(
+/// The error for `call` on `target` (a URL).
+pub(super) fn explain<E>(
+    config: &S3Config,
+    call: Call,
+    target: &str,
+    error: SdkError<E, HttpResponse>,
+) -> anyhow::Error
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let what = call.could_not(target);
+    let code = code(&error).unwrap_or_default().to_owned();
+    let status = status(&error);
+    match &error {
+        SdkError::TimeoutError(_) => store_error_from(
             StoreErrorKind::Unreachable,
             what,
-            hint,
-            anyhow!("{}: {text}", self.endpoint()),
-        )
-    }
-
-    /// The store said no.
-    fn explain_no(
-        &self,
-        call: Call,
-        what: String,
-        code: &str,
-        status: Option<u16>,
-        said: String,
-    ) -> anyhow::Error {
-        let bucket = &self.config.bucket;
-        let (kind, hint) = match (code, status) {
-            ("NoSuchBucket", _) => (
-                StoreErrorKind::NoBucket,
-                format!("Create the bucket {bucket}, or correct --remote. It is never created by a backup."),
+            format!(
+                "{} did not answer {} in time, in several attempts. Check the network and the store's status.",
+                endpoint(config),
+                call.api
             ),
-            ("NoSuchKey" | "NotFound", _) => (
-                StoreErrorKind::NotFound,
-                "Check the name with `backup-action list`.".to_owned(),
-            ),
-            ("InvalidAccessKeyId", _) => (
-                StoreErrorKind::Credentials,
-                "The store does not know this access key. Check AWS_ACCESS_KEY_ID, the profile or the role."
-                    .to_owned(),
-            ),
-            ("SignatureDoesNotMatch", _) => (
-                StoreErrorKind::Credentials,
-                "The secret key is wrong. Check AWS_SECRET_ACCESS_KEY (no spaces, no newline) and the region."
-                    .to_owned(),
-            ),
-            ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => (
-                StoreErrorKind::Credentials,
-                "The session token is expired or wrong. Ask for credentials that live longer than the backup \
-                 (role-duration-seconds), or fetch them right before it."
-                    .to_owned(),
-            ),
-            ("RequestTimeTooSkewed", _) => (
-                StoreErrorKind::Credentials,
-                "The clocks of this machine and of the store differ too much. Set this one by NTP.".to_owned(),
-            ),
-            ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
-            | (_, Some(301 | 307)) => (
-                StoreErrorKind::NoBucket,
-                format!("The bucket {bucket} is in another region. Set AWS_REGION to it."),
-            ),
-            ("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch", _) => (
-                StoreErrorKind::Other,
-                "The bytes changed on their way. Look for a faulty proxy or memory, then try again.".to_owned(),
-            ),
-            ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, Some(409 | 412)) => (
-                StoreErrorKind::AlreadyExists,
-                "Nothing was overwritten. Start the backup again: its name holds the time.".to_owned(),
-            ),
-            ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, Some(403)) => (
-                StoreErrorKind::Denied,
-                format!(
-                    "Allow {} on {} (and the use of the KMS key, if the bucket has one).",
-                    call.right,
-                    self.arn(call)
-                ),
-            ),
-            ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity", _) | (_, Some(507)) => (
-                StoreErrorKind::Full,
-                "The store has no room left. Prune old backups or raise the quota.".to_owned(),
-            ),
-            (_, Some(404)) => (
-                StoreErrorKind::NotFound,
-                "Check the bucket, and the name with `backup-action list`.".to_owned(),
-            ),
-            ("SlowDown" | "ServiceUnavailable" | "InternalError", _) | (_, Some(500..=599)) => (
-                StoreErrorKind::Unreachable,
-                "The store failed in several attempts. Look at its status, then run this again.".to_owned(),
-            ),
-            _ => (
-                StoreErrorKind::Other,
-                format!("Look up the store's answer to {}.", call.api),
-            ),
-        };
-        let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
-        store_error_from(
-            kind,
+            anyhow!("no answer in time"),
+        ),
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
+            explain_no_answer(config, what, &error)
+        }
+        SdkError::ResponseError(_) => store_error_from(
+            StoreErrorKind::Other,
             what,
-            hint,
-            anyhow!("{} answered {said}{status}", call.api),
-        )
+            format!(
+                "Check that {} is an S3 endpoint and not a proxy or a web page.",
+                endpoint(config)
+            ),
+            anyhow!(
+                "the answer to {} cannot be understood: {}",
+                call.api,
+                chain(&error)
+            ),
+        ),
+        _ => explain_no(config, call, what, &code, status, said(&error)),
     }
+}
 
-    fn arn(&self, call: Call) -> String {
-        let bucket = &self.config.bucket;
-        if call.right.starts_with("s3:List") && call.right != Call::LIST_PARTS.right {
-            return format!("arn:aws:s3:::{bucket}");
-        }
-        match self.config.prefix.as_str() {
-            "" => format!("arn:aws:s3:::{bucket}/*"),
-            prefix => format!("arn:aws:s3:::{bucket}/{prefix}/*"),
-        }
+/// No connection, or no credentials to sign with.
+fn explain_no_answer(
+    config: &S3Config,
+    what: String,
+    error: &(dyn Error + 'static),
+) -> anyhow::Error {
+    // "dispatch failure" is the SDK's word; what happened stands below it.
+    let text = chain(error.source().unwrap_or(error));
+    let text = ["other: ", "io error: "]
+        .iter()
+        .find_map(|layer| text.strip_prefix(layer))
+        .unwrap_or(&text);
+    let lower = text.to_lowercase();
+    if lower.contains("credential") || lower.contains("identity") {
+        return store_error_from(
+            StoreErrorKind::Credentials,
+            what,
+            NO_CREDENTIALS,
+            anyhow!("no usable credentials: {text}"),
+        );
     }
+    let hint = if lower.contains("dns") || lower.contains("lookup") || lower.contains("resolve") {
+        "The name of the endpoint was not found. Check --s3-endpoint, the region and the DNS."
+    } else if lower.contains("refused") {
+        "Nothing listens there. Check --s3-endpoint, and that the store is running."
+    } else if lower.contains("certificate") || lower.contains("tls") {
+        "The endpoint's certificate was not accepted. Check its name and the machine's CA certificates."
+    } else {
+        "The connection failed in several attempts. Check the network, the proxy and the store's status."
+    };
+    store_error_from(
+        StoreErrorKind::Unreachable,
+        what,
+        hint,
+        anyhow!("{}: {text}", endpoint(config)),
+    )
+}
+
+/// The store said no.
+fn explain_no(
+    config: &S3Config,
+    call: Call,
+    what: String,
+    code: &str,
+    status: Option<u16>,
+    said: String,
+) -> anyhow::Error {
+    let bucket = &config.bucket;
+    let (kind, hint) = match (code, status) {
+        ("NoSuchBucket", _) => (
+            StoreErrorKind::NoBucket,
+            format!("Create the bucket {bucket}, or correct --remote. It is never created by a backup."),
+        ),
+        ("NoSuchKey" | "NotFound", _) => (
+            StoreErrorKind::NotFound,
+            "Check the name with `backup-action list`.".to_owned(),
+        ),
+        ("InvalidAccessKeyId", _) => (
+            StoreErrorKind::Credentials,
+            "The store does not know this access key. Check AWS_ACCESS_KEY_ID, the profile or the role."
+                .to_owned(),
+        ),
+        ("SignatureDoesNotMatch", _) => (
+            StoreErrorKind::Credentials,
+            "The secret key is wrong. Check AWS_SECRET_ACCESS_KEY (no spaces, no newline) and the region."
+                .to_owned(),
+        ),
+        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => (
+            StoreErrorKind::Credentials,
+            "The session token is expired or wrong. Ask for credentials that live longer than the backup \
+             (role-duration-seconds), or fetch them right before it."
+                .to_owned(),
+        ),
+        ("RequestTimeTooSkewed", _) => (
+            StoreErrorKind::Credentials,
+            "The clocks of this machine and of the store differ too much. Set this one by NTP.".to_owned(),
+        ),
+        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+        | (_, Some(301 | 307)) => (
+            StoreErrorKind::NoBucket,
+            format!("The bucket {bucket} is in another region. Set AWS_REGION to it."),
+        ),
+        ("BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch", _) => (
+            StoreErrorKind::Other,
+            "The bytes changed on their way. Look for a faulty proxy or memory, then try again.".to_owned(),
+        ),
+        ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, Some(409 | 412)) => (
+            StoreErrorKind::AlreadyExists,
+            "Nothing was overwritten. Start the backup again: its name holds the time.".to_owned(),
+        ),
+        ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, Some(403)) => (
+            StoreErrorKind::Denied,
+            format!(
+                "Allow {} on {} (and the use of the KMS key, if the bucket has one).",
+                call.right,
+                arn(config, call)
+            ),
+        ),
+        ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity", _) | (_, Some(507)) => (
+            StoreErrorKind::Full,
+            "The store has no room left. Prune old backups or raise the quota.".to_owned(),
+        ),
+        (_, Some(404)) => (
+            StoreErrorKind::NotFound,
+            "Check the bucket, and the name with `backup-action list`.".to_owned(),
+        ),
+        ("SlowDown" | "ServiceUnavailable" | "InternalError", _) | (_, Some(500..=599)) => (
+            StoreErrorKind::Unreachable,
+            "The store failed in several attempts. Look at its status, then run this again.".to_owned(),
+        ),
+        _ => (
+            StoreErrorKind::Other,
+            format!("Look up the store's answer to {}.", call.api),
+        ),
+    };
+    let status = status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+    store_error_from(
+        kind,
+        what,
+        hint,
+        anyhow!("{} answered {said}{status}", call.api),
+    )
+}
+
+fn arn(config: &S3Config, call: Call) -> String {
+    let bucket = &config.bucket;
+    if call.right.starts_with("s3:List") && call.right != Call::LIST_PARTS.right {
+        return format!("arn:aws:s3:::{bucket}");
+    }
+    match config.prefix.as_str() {
+        "" => format!("arn:aws:s3:::{bucket}/*"),
+        prefix => format!("arn:aws:s3:::{bucket}/{prefix}/*"),
+    }
+}
+
+fn endpoint(config: &S3Config) -> &str {
+    config.endpoint.as_deref().unwrap_or("Amazon S3")
 }
 
 pub(super) const NO_CREDENTIALS: &str = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or let the job assume a role \
