@@ -255,6 +255,8 @@ fn pipe(archive: &Path, cluster: &Cluster) -> Result<()> {
         .context("gunzip has no standard output")?;
     let mut psql = cluster.psql("postgres");
     let restored = proc::run(psql.stdin(sql).stdout(Stdio::null()));
+    // The command holds the reading end of the pipe; gunzip would wait for it after an error.
+    drop(psql);
     let unzipped = gunzip.wait().context("could not wait for gunzip")?;
     restored.context("could not restore the archive")?;
     if !unzipped.success() {
