@@ -5,6 +5,8 @@
 use crate::check::{CheckId, Severity};
 use crate::cli;
 use crate::error::Usage;
+use crate::postgres::args;
+use crate::postgres::preflight::RolePasswords;
 use crate::secret::Secret;
 use crate::settings::Setting;
 use anyhow::Context;
@@ -38,7 +40,7 @@ pub struct Config {
     pub sudo_user: Option<String>,
     /// `auto`, `include` or `exclude`.
     pub role_passwords: RolePasswords,
-    /// Further options of pg_dumpall, not yet looked at.
+    /// Further options of pg_dumpall, all from the list of safe ones.
     pub pg_dumpall_args: Vec<String>,
     /// For pg_dump's `--lock-wait-timeout`.
     pub lock_wait_timeout: Duration,
@@ -93,17 +95,6 @@ pub struct Remote {
     pub kms_key_id: Option<String>,
     /// Storage class of new archives.
     pub storage_class: Option<String>,
-}
-
-/// Whether the roles' password verifiers are dumped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RolePasswords {
-    /// Where the role may read them.
-    Auto,
-    /// Always; fails where it may not.
-    Include,
-    /// Never.
-    Exclude,
 }
 
 /// How stored bytes are verified.
@@ -179,7 +170,7 @@ impl Config {
                     ("exclude", RolePasswords::Exclude),
                 ],
             )?,
-            pg_dumpall_args: values.list("pg-dumpall-arg"),
+            pg_dumpall_args: args::check_extra(&values.list("pg-dumpall-arg"))?,
             lock_wait_timeout: values.duration("lock-wait-timeout", "5m")?,
             stall_timeout: values.duration("stall-timeout", "10m")?,
             timeout: values.duration("timeout", "6h")?,

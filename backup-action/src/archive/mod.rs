@@ -1,15 +1,15 @@
 //! The archive format: scan, digest, compress, index, read, extract. No network, no processes; the
 //! only I/O is `Read` and `Write`. Knows nothing of stores, servers or CI.
 
-mod entries;
-mod lex;
-mod meta;
-mod toc;
-mod token;
 pub mod compress;
 pub mod digest;
+mod entries;
 pub mod extract;
 pub mod index;
+mod lex;
+mod meta;
 pub mod read;
 pub mod rebuild;
 pub mod scan;
+mod toc;
+mod token;

@@ -44,7 +44,7 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
         .is_empty()
     {
         let begins_at = source.bytes;
-        let place = || format!("gzip member {number} at byte {begins_at} of the archive");
+        let place = move || format!("gzip member {number} at byte {begins_at} of the archive");
         source.part = Sha256::new();
         let mut crc = libdeflater::Crc::new();
         let mut inside = 0_u64;
@@ -63,7 +63,7 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
             scanner
                 .feed(&block, &mut pieces)
                 .map_err(anyhow::Error::new)?;
-            digester.feed(&block, dump_bytes, &pieces);
+            digester.feed(&block, dump_bytes, &pieces)?;
             crc.update(&block);
             dump_bytes += read as u64;
             inside += read as u64;

@@ -9,9 +9,11 @@ use crate::config::Level;
 use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
 use crate::pipeline::progress::Step;
 use crate::pipeline::stream::{self, OpenCopy, Options};
+use crate::postgres::connection::Connection;
+use crate::postgres::dump;
 use crate::postgres::inventory::{self, Inventory};
-use crate::postgres::{Server, dump, preflight};
-use crate::process::Running;
+use crate::postgres::preflight::{self, Server};
+use crate::process::{RunAs, Running};
 use crate::report::{self, LastGood, recovery};
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
@@ -64,7 +66,13 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         )
         .await;
     journal.took(Step::ReadBack, begun);
-    gate_checks::stored(journal, &read_back, &stores);
+    gate_checks::stored(journal, &read_back);
+    gate_checks::remote_copy(
+        journal,
+        &read_back,
+        &stores,
+        context.config.severities.of(CheckId::RemoteCopy),
+    );
     if read_back.copies.is_empty() {
         return Ok(());
     }
@@ -130,30 +138,32 @@ async fn preflight(
     keys: &BackupKeys,
 ) -> anyhow::Result<Option<Server>> {
     let config = &context.config;
-    let connection =
-        crate::postgres::connection::Connection::resolve(config.database_url.as_ref(), &|name| {
-            std::env::var_os(name)
-        })?;
+    let mut connection =
+        Connection::resolve(config.database_url.as_ref(), &|name| std::env::var_os(name))?;
     journal.secrets = connection.secrets();
     gate_checks::mask(context, &journal.secrets);
     journal.cluster = config
         .cluster
         .clone()
         .unwrap_or_else(|| connection.describe());
+    let run_as = match &config.sudo_user {
+        Some(name) => Some(RunAs::resolve(name).await?),
+        None => None,
+    };
+    if let Some(run_as) = &run_as {
+        connection = connection.for_user(run_as)?;
+    }
     let options = preflight::PreflightOptions {
         severity: &|id| config.severities.of(id),
-        pg_bin_dir: config.pg_bin_dir.as_deref(),
-        sudo_user: config.sudo_user.as_deref(),
         role_passwords: config.role_passwords,
         accepted_unconnectable: &config.accepted_unconnectable,
+        pg_bin_dir: config.pg_bin_dir.clone(),
+        run_as,
     };
-    // A wrong option is the user's to know before anything is connected.
-    dump::check_args(&config.pg_dumpall_args)?;
     let (found, probes) = tokio::join!(
-        preflight::run(connection, &options),
+        preflight::run(&connection, &options),
         gate_checks::probe_stores(stores, keys)
     );
-    let found = found?;
     journal.checks.extend(found.checks);
     let Some(server) = found.server else {
         gate_checks::store_writable(journal, probes);
@@ -232,7 +242,7 @@ async fn dump(
             lock_wait_timeout: config.lock_wait_timeout,
             extra_args: config.pg_dumpall_args.clone(),
         },
-    )?;
+    );
     let (child, stdout) = Running::start(command)?;
     let options = Options {
         level: config.level,
@@ -242,7 +252,7 @@ async fn dump(
     let streamed = stream::stream(child, stdout, copies, &options, &context.progress).await?;
     let finished_at = Timestamp::now();
 
-    gate_checks::dump_exit(journal, &streamed, server);
+    gate_checks::dump_exit(journal, &streamed);
     gate_checks::dump_complete(journal, &streamed);
     let Some(index) = streamed.index.as_ref().filter(|_| !journal.is_closed()) else {
         return Ok(None);
@@ -256,22 +266,18 @@ async fn dump(
     );
     gate_checks::gzip_stream(journal, index);
     let after = inventory::inventory(server).await;
-    check_inventory(context, journal, index, &before, after);
+    check_inventory(journal, index, &before, after);
     Ok((!journal.is_closed()).then_some((streamed, finished_at)))
 }
 
 fn check_inventory(
-    context: &Context,
     journal: &mut Journal,
     index: &Index,
     before: &Inventory,
     after: anyhow::Result<Inventory>,
 ) {
     let check = match after {
-        Ok(after) => {
-            let accepted = &context.config.accepted_unconnectable;
-            gate_checks::inventory(before, &after, index, accepted)
-        }
+        Ok(after) => gate_checks::inventory(before, &after, index),
         Err(error) => Check::not_checked(
             CheckId::Inventory,
             format!(

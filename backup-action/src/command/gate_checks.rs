@@ -5,15 +5,15 @@ use super::Context;
 use super::journal::Journal;
 use super::say;
 use super::stores;
-use crate::archive::index::{Index, Name};
+use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::error;
 use crate::github::commands;
 use crate::pipeline::publish::Published;
 use crate::pipeline::readback::ReadBack;
 use crate::pipeline::stream::Streamed;
+use crate::postgres::dump;
 use crate::postgres::inventory::{self, ArchivedInventory, Inventory};
-use crate::postgres::{Server, dump};
 use crate::report::{Copy, format};
 use crate::secret::Secret;
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
@@ -176,7 +176,7 @@ pub(super) async fn disk_space(
 }
 
 /// How pg_dumpall ended, and what ended the stream when it was not pg_dumpall.
-pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed, server: &Server) {
+pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
     let finished = &streamed.finished;
     let place = &streamed.completeness.ended_in;
     if let Some(fault) = streamed.fault.as_ref().filter(|_| !streamed.unreadable) {
@@ -199,11 +199,15 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed, server: &Ser
             .map(str::to_owned)
             .collect();
     } else {
-        let explained = dump::explain_failure(&finished.exit, &finished.stderr_tail, server);
+        let explained = anyhow::Error::new(dump::explain_failure(
+            &finished.exit,
+            &finished.stderr_tail,
+            &journal.secrets,
+        ));
         journal.check(Check::failed(
             CheckId::DumpExit,
-            format!("{}; the dump ended {place}", explained.message),
-            explained.hint,
+            format!("{}; the dump ended {place}", error::one_line(&explained)),
+            error::hint(&explained).unwrap_or_default(),
         ));
         journal.warnings = finished
             .stderr_tail
@@ -352,23 +356,14 @@ pub(super) fn gzip_stream(journal: &mut Journal, index: &Index) {
 }
 
 /// The catalogue before and after the dump against the archive.
-pub(super) fn inventory(
-    before: &Inventory,
-    after: &Inventory,
-    index: &Index,
-    accepted: &[String],
-) -> Check {
-    inventory::compare(before, after, &archived(index), accepted)
+pub(super) fn inventory(before: &Inventory, after: &Inventory, index: &Index) -> Check {
+    inventory::compare(before, after, &archived(index))
 }
 
 fn archived(index: &Index) -> ArchivedInventory {
     let mut archived = ArchivedInventory::default();
     for database in index.databases() {
         archived.databases.insert(database.clone());
-        // Unchanged, the schema public is part of every new database and so not in the dump.
-        archived
-            .schemas
-            .insert((database.clone(), Name::from("public")));
     }
     for entry in &index.entries {
         let Some(database) = &entry.database else {
@@ -392,7 +387,7 @@ fn archived(index: &Index) -> ArchivedInventory {
 }
 
 /// What the stores hold.
-pub(super) fn stored(journal: &mut Journal, read_back: &ReadBack, stores: &[Store]) {
+pub(super) fn stored(journal: &mut Journal, read_back: &ReadBack) {
     let bytes = format::bytes(read_back.index.archive_bytes);
     let places = |test: &dyn Fn(&crate::pipeline::readback::VerifiedCopy) -> bool| {
         let places: Vec<_> = read_back
@@ -482,11 +477,15 @@ pub(super) fn stored(journal: &mut Journal, read_back: &ReadBack, stores: &[Stor
             )
         });
     }
-    remote_copy(journal, read_back, stores);
 }
 
-fn remote_copy(journal: &mut Journal, read_back: &ReadBack, stores: &[Store]) {
-    let severity = journal.severity(CheckId::RemoteCopy);
+/// Whether a verified copy lies off this machine.
+pub(super) fn remote_copy(
+    journal: &mut Journal,
+    read_back: &ReadBack,
+    stores: &[Store],
+    severity: Severity,
+) {
     let check = match read_back
         .copies
         .iter()

@@ -77,10 +77,9 @@ impl Streamed {
                 sealed.lost.push(LostCopy { store, error });
                 continue;
             };
-            let key = upload.key().clone();
             match upload.seal().await {
                 Ok(object) => {
-                    let ticket = cleanup.add(Undo::Delete(store.clone(), key));
+                    let ticket = cleanup.add(Undo::Delete(store.clone(), object.key.clone()));
                     cleanup.disarm(open);
                     sealed.copies.push(SealedCopy {
                         store,

@@ -168,7 +168,7 @@ pub async fn stream(
     let completeness = read.scan.completeness.clone();
     let levels_used = written.levels();
     let index = match fault {
-        None => Some(written.index(read.scan, digests)?),
+        None => Some(written.index(read.scan, digests?)?),
         Some(_) => None,
     };
     Ok(Streamed {
@@ -269,12 +269,12 @@ fn fill(stdout: &mut File, progress: &Progress) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn digest_all(blocks: &sync_mpsc::Receiver<Arc<Block>>) -> Digests {
+fn digest_all(blocks: &sync_mpsc::Receiver<Arc<Block>>) -> anyhow::Result<Digests> {
     let mut digester = Digester::new();
     while let Ok(block) = blocks.recv() {
-        digester.feed(&block.bytes, block.start, &block.pieces);
+        digester.feed(&block.bytes, block.start, &block.pieces)?;
     }
-    digester.finish()
+    Ok(digester.finish())
 }
 
 /// The compressing threads. They end when the pool is dropped.
