@@ -7,5 +7,7 @@ pub mod index;
 mod lex;
 mod meta;
 pub mod scan;
+pub mod scanned;
+mod sections;
 mod toc;
 mod token;
