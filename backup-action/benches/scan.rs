@@ -7,7 +7,8 @@
 )]
 
 use backup_action::archive::digest::Digester;
-use backup_action::archive::scan::{Piece, ScanError, Scanner};
+use backup_action::archive::scan::Scanner;
+use backup_action::archive::scanned::{Piece, ScanError};
 use std::time::Instant;
 
 const BLOCK: usize = 1024 * 1024;

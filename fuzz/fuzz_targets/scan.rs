@@ -5,7 +5,8 @@
 #![no_main]
 
 use backup_action::archive::digest::{Digester, Digests};
-use backup_action::archive::scan::{Scan, ScanError, Scanner};
+use backup_action::archive::scan::Scanner;
+use backup_action::archive::scanned::{Scan, ScanError};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {

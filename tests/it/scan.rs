@@ -1,13 +1,18 @@
 //! The scanner and the digester on real dumps of PostgreSQL 15, 17 and 18 of a hostile cluster
 //! (`fixtures/make-dumps.sh`), against what the live cluster said of itself, and on dumps made up
 //! from a model. No server is needed here.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on ends its test"
+)]
 
 use crate::support;
 use backup_action::archive::digest::{Digester, Digests, assemble};
 use backup_action::archive::index::{
     ByteRange, Index, Member, Name, RowsDigest, Sha256Digest, from_hex, kind,
 };
-use backup_action::archive::scan::{LOOK_BACK, Part, Piece, Scan, ScanError, Scanner};
+use backup_action::archive::scan::Scanner;
+use backup_action::archive::scanned::{Completeness, LOOK_BACK, Part, Piece, Scan, ScanError};
 use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -227,6 +232,87 @@ fn every_byte_belongs_to_one_entry_and_every_entry_to_its_place() {
 }
 
 #[test]
+fn globals_and_settings_are_named_by_what_they_are_about() {
+    let (scan, _, _) = read_whole(&fixture(18));
+    let named = |kind: &str, database: Option<&str>| -> Vec<String> {
+        let database = database.map(Name::from);
+        let entries = scan.entries.iter();
+        entries
+            .filter(|e| &*e.kind == kind && e.database == database)
+            .map(|e| e.name.to_lossy())
+            .collect()
+    };
+    let awkward = r#"ro;le "q" \ ' $$"#;
+    let reader = "reader; Type: TABLE; Schema: public; Owner: x";
+    let mut roles = vec!["app_owner"; 3];
+    roles.extend(["grantor", "grantor", "postgres", "postgres", reader, reader]);
+    roles.extend([awkward, awkward, "app_owner", "app_owner"]);
+    assert_eq!(named(kind::GLOBAL, None), roles);
+    let settings = named(kind::SETTING, Some("user"));
+    assert!(settings.contains(&"search_path".to_owned()), "{settings:?}");
+    assert!(settings.contains(&"default_tablespace".to_owned()));
+    assert_eq!(
+        named(kind::META, Some("-rf")),
+        [
+            "restrict",
+            "unrestrict",
+            "encoding",
+            "connect",
+            "restrict",
+            "unrestrict"
+        ]
+    );
+    assert_eq!(scan.entries.last().unwrap().database, None);
+    let first = scan.entries.first().unwrap();
+    assert_eq!(first.name.to_lossy(), "PostgreSQL database cluster dump");
+}
+
+#[test]
+fn dumps_of_minors_before_restrict_are_complete_too() {
+    let dump = fixture(15);
+    let (scan, _, _) = read_whole(&dump);
+    let mut old = Vec::new();
+    for entry in &scan.entries {
+        let text = slice(&dump, entry.range);
+        if !(text.starts_with(b"\\restrict ") || text.starts_with(b"\\unrestrict ")) {
+            old.extend_from_slice(text);
+        }
+    }
+    let (old, _, _) = read_whole(&old);
+    assert!(old.completeness.is_complete(), "{:?}", old.completeness);
+    assert_eq!(old.completeness.databases, scan.completeness.databases);
+}
+
+#[test]
+fn the_same_rows_have_the_same_digests_on_every_server() {
+    let tables = |major| -> Vec<_> {
+        let index = index_of(&fixture(major), &[1 << 20]);
+        let entries = index.entries.into_iter();
+        entries
+            .filter_map(|e| Some((e.database, e.schema, e.name, e.sha256, e.copy?)))
+            .map(|(database, schema, name, line, copy)| {
+                (
+                    database,
+                    schema,
+                    name,
+                    line,
+                    copy.data_sha256,
+                    copy.rows_digest,
+                )
+            })
+            .collect()
+    };
+    let fifteen = tables(15);
+    for major in [17, 18] {
+        let other = tables(major);
+        assert_eq!(fifteen.len(), other.len());
+        for (one, other) in fifteen.iter().zip(other) {
+            assert_eq!(*one, other, "PostgreSQL {major}");
+        }
+    }
+}
+
+#[test]
 fn a_dump_that_was_cut_anywhere_is_not_complete() {
     for major in MAJORS {
         let dump = fixture(major);
@@ -414,7 +500,7 @@ fn whole(middle: &str) -> String {
     )
 }
 
-fn completeness(dump: &str) -> backup_action::archive::scan::Completeness {
+fn completeness(dump: &str) -> Completeness {
     read_whole(dump.as_bytes()).0.completeness
 }
 

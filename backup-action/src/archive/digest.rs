@@ -4,7 +4,7 @@
 //! No scanning here, and no buffering: a row that spans blocks is hashed as it comes.
 
 use super::index::{ByteRange, CopyData, Entry, FORMAT, Index, Member, RowsDigest, Sha256Digest};
-use super::scan::{LOOK_BACK, Part, Piece, Scan};
+use super::scanned::{LOOK_BACK, Part, Piece, Scan};
 use anyhow::{Context, ensure};
 use memchr::memchr;
 use sha2::{Digest, Sha256};

@@ -1,18 +1,15 @@
-//! What the lexer's findings mean: which entry every byte belongs to, in which database, and whether
-//! the dump is complete. No lexing here: only comments and statements outside of rows and literals
+//! What the lexer's findings mean: which entry every byte belongs to, and what that entry is. Which
+//! database it is in, and whether the dump is complete, is in `sections`. No lexing here: only comments and statements outside of rows and literals
 //! arrive, so nothing that a row or a function body says can be taken for the dump's own words.
 
 use super::index::{ByteRange, Name, kind};
 use super::meta::Meta;
-use super::scan::{Completeness, Place, Scan, ScannedCopy, ScannedEntry};
+use super::scanned::{Place, Scan, ScannedCopy, ScannedEntry};
+use super::sections::{Meaning, Sections};
 use super::toc::TocComment;
 use super::token::{CopyTarget, Head};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-const CLUSTER_HEADER: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
-const CLUSTER_TRAILER: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n";
-const DATABASE_TRAILER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--\n";
 
 /// How a statement starts, as far as that decides which entry it belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +26,7 @@ pub(crate) enum Lead {
 }
 
 impl Lead {
-    /// `None` while more bytes are needed, at most [`super::scan::LOOK_BACK`].
+    /// `None` while more bytes are needed, at most [`super::scanned::LOOK_BACK`].
     pub(crate) fn of(start: &[u8]) -> Option<Lead> {
         const LEADS: [(&[u8], Lead); 4] = [
             (b"SELECT pg_catalog.set_config(", Lead::Setting),
@@ -57,13 +54,7 @@ pub(crate) struct Entries {
     joinable: bool,
     rows_open: bool,
     block: CommentBlock,
-    database: Option<Name>,
-    databases: Vec<(Name, bool)>,
-    restrict: Option<Vec<u8>>,
-    restrict_fault: Option<String>,
-    cluster_header: bool,
-    /// The end of the cluster's trailer, while nothing came behind it.
-    trailer_end: Option<u64>,
+    sections: Sections,
     versions: [Option<String>; 2],
     names: HashMap<Vec<u8>, Name>,
     kinds: HashSet<Arc<str>>,
@@ -91,14 +82,14 @@ impl Entries {
         self.comment_text(start, line);
         self.block.end = end;
         self.block.text.push(b'\n');
-        if self.database.is_some()
+        if self.sections.database().is_some()
             && !self.joinable
             && let Some(toc) = TocComment::parse(line)
         {
             self.undecided = Some(toc);
             self.joinable = true;
             self.decide(&Head::default());
-            self.more_in_database();
+            self.sections.more();
         }
         if let Some(name) = strip(line, b"-- Database \"", b"\" dump") {
             self.enter_database(name);
@@ -147,10 +138,9 @@ impl Entries {
     /// The first bytes of a statement.
     pub(crate) fn statement(&mut self, start: u64, lead: Lead) {
         self.close_block();
-        self.more_in_database();
-        self.trailer_end = None;
+        self.sections.more();
         let has_rows = self.entries.last().is_some_and(|e| e.copy.is_some());
-        let own = match (lead, &self.database) {
+        let own = match (lead, self.sections.database()) {
             (Lead::Setting, _) => Some(kind::SETTING),
             (Lead::SessionAuthorization | Lead::Other, _) if self.joinable => None,
             (Lead::Copy, _) if self.joinable && !has_rows => None,
@@ -173,12 +163,11 @@ impl Entries {
         };
         if !self.joinable {
             entry.name = Name::from(head.subject());
-        } else if let Some(owner) = owner {
-            if let Some(said) = entry.owner.replace(owner.clone())
-                && said != owner
-            {
-                self.broken_owners.insert(said.as_bytes().to_vec(), owner);
-            }
+        } else if let Some(owner) = owner
+            && let Some(said) = entry.owner.replace(owner.clone())
+            && said != owner
+        {
+            self.broken_owners.insert(said.as_bytes().to_vec(), owner);
         }
     }
 
@@ -237,31 +226,16 @@ impl Entries {
         self.begin(start, kind::META);
         match command {
             Meta::Connect(name) => {
-                if self.restrict.is_some() {
-                    self.fault("\\connect between \\restrict and \\unrestrict");
-                }
+                self.sections.connect();
                 self.enter_database(name);
             }
             Meta::Encoding(_) => {}
-            Meta::Restrict(key) => {
-                if self.restrict.replace(key.clone()).is_some() {
-                    self.fault("\\restrict inside \\restrict");
-                }
-            }
-            Meta::Unrestrict(key) => {
-                if self.restrict.take().as_ref() != Some(key) {
-                    self.fault("\\unrestrict with another key than its \\restrict");
-                }
-            }
+            Meta::Restrict(key) => self.sections.restrict(key),
+            Meta::Unrestrict(key) => self.sections.unrestrict(key),
         }
         if let Some(entry) = self.entries.last_mut() {
             entry.name = Name::from(command.word());
         }
-    }
-
-    fn fault(&mut self, message: &str) {
-        self.restrict_fault
-            .get_or_insert_with(|| message.to_owned());
     }
 
     /// Starts an entry where the last one ends. Blank bytes before the first one belong to it.
@@ -275,10 +249,10 @@ impl Entries {
         };
         self.undecided = None;
         self.joinable = false;
-        self.trailer_end = None;
+        self.sections.something_follows();
         let kind = self.intern_kind(kind);
         self.entries.push(ScannedEntry {
-            database: self.database.clone(),
+            database: self.sections.database().cloned(),
             kind,
             schema: None,
             name: Name::from(""),
@@ -314,44 +288,24 @@ impl Entries {
         if !std::mem::take(&mut self.block.open) {
             return;
         }
-        match self.block.text.as_slice() {
-            CLUSTER_HEADER if self.entries.len() == 1 => self.cluster_header = true,
-            CLUSTER_TRAILER => {
-                self.trailer_end = Some(self.block.end);
-                self.database = None;
-                if let Some(entry) = self.entries.last_mut() {
-                    entry.database = None;
-                }
-            }
-            DATABASE_TRAILER => self.set_complete(true),
-            _ => {}
+        let first = self.entries.len() == 1;
+        let meaning = self
+            .sections
+            .comment(&self.block.text, self.block.end, first);
+        if meaning == Meaning::ClusterTrailer
+            && let Some(entry) = self.entries.last_mut()
+        {
+            entry.database = None;
         }
     }
 
     /// The last entry and what follows belong to `name`, whose trailer is still to come.
     fn enter_database(&mut self, name: &[u8]) {
         let name = self.intern(name);
-        if !self.databases.iter().any(|(known, _)| *known == name) {
-            self.databases.push((name.clone(), false));
-        }
         if let Some(entry) = self.entries.last_mut() {
             entry.database = Some(name.clone());
         }
-        self.database = Some(name);
-        self.more_in_database();
-    }
-
-    /// Something stands behind the trailer of the database, if there was one.
-    fn more_in_database(&mut self) {
-        self.set_complete(false);
-    }
-
-    fn set_complete(&mut self, value: bool) {
-        if let Some(name) = &self.database
-            && let Some((_, complete)) = self.databases.iter_mut().rfind(|(n, _)| n == name)
-        {
-            *complete = value;
-        }
+        self.sections.enter(name);
     }
 
     fn intern(&mut self, name: &[u8]) -> Name {
@@ -377,7 +331,7 @@ impl Entries {
         let last = self.entries.last();
         Place {
             offset,
-            database: last.map_or(&self.database, |e| &e.database).clone(),
+            database: last.and_then(|e| e.database.clone()),
             reading: last.map(|e| (e.kind.clone(), e.schema.clone(), e.name.clone())),
             rows: last
                 .and_then(|e| e.copy.as_ref())
@@ -398,13 +352,9 @@ impl Entries {
         if self.rows_open {
             self.with_copy(|copy| copy.data.end = end);
         }
-        // pg_dumpall writes an empty line behind its trailer: without one the dump was cut.
-        let cluster_trailer = ended_in.is_none()
-            && self.trailer_end.is_some_and(|trailer| trailer < end)
-            && self.restrict.is_none()
-            && self.restrict_fault.is_none();
+        let complete = ended_in.is_none() && self.sections.cluster_is_complete(end);
         let ended_in = match ended_in {
-            _ if cluster_trailer => "at the end".to_owned(),
+            _ if complete => "at the end".to_owned(),
             _ if self.rows_open => self.in_rows(end),
             Some(text) => format!("{text}, in {}", self.place(end).object()),
             None if self.entries.is_empty() => "before the first byte".to_owned(),
@@ -413,19 +363,10 @@ impl Entries {
                 None => "before the first byte".to_owned(),
             },
         };
-        if self.restrict.is_some() {
-            self.fault("\\restrict without its \\unrestrict");
-        }
         let [server_version, client_version] = self.versions;
         Scan {
             entries: self.entries,
-            completeness: Completeness {
-                cluster_header: self.cluster_header,
-                cluster_trailer,
-                databases: self.databases,
-                ended_in,
-                restrict_fault: self.restrict_fault,
-            },
+            completeness: self.sections.finish(complete, ended_in),
             dump_bytes: end,
             server_version,
             client_version,

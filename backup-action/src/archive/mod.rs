@@ -11,5 +11,7 @@ mod meta;
 pub mod read;
 pub mod rebuild;
 pub mod scan;
+pub mod scanned;
+mod sections;
 mod toc;
 mod token;

@@ -6,6 +6,9 @@ use super::token::Token;
 /// More ways to split one comment than a name of any length pg_dump writes can have.
 const MAX_SPLITS: usize = 512;
 
+/// Longer than the comment of a function with 100 arguments of the longest types.
+const MAX_BYTES: usize = 64 * 1024;
+
 /// A TOC comment whose names are not yet decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TocComment {
@@ -38,7 +41,8 @@ impl TocComment {
         let text = [&b"Name: "[..], b"Data for Name: ", b"Statistics for Name: "]
             .iter()
             .find_map(|prefix| line.strip_prefix(*prefix))?;
-        splits(text).next().map(|_| TocComment {
+        let fits = text.len() <= MAX_BYTES && splits(text).next().is_some();
+        fits.then(|| TocComment {
             text: text.to_vec(),
         })
     }

@@ -171,23 +171,18 @@ impl Head {
         let Some(first) = self.tokens.first() else {
             return b"";
         };
-        let names = || self.tokens.iter().skip(1);
         let subject = if first.is("SELECT") {
-            names().find_map(|token| match token {
+            self.tokens.iter().find_map(|token| match token {
                 Token::Text(text) => Some(&text[..]),
                 _ => None,
             })
         } else {
-            const KINDS: [&str; 7] = [
-                "ROLE",
-                "USER",
-                "DATABASE",
-                "TABLESPACE",
-                "PARAMETER",
-                "COMMENT",
-                "ON",
-            ];
-            names()
+            const KINDS: [&str; 5] = ["ROLE", "USER", "DATABASE", "TABLESPACE", "PARAMETER"];
+            // COMMENT ON and GRANT … ON name their object behind the ON.
+            let on = self.tokens.iter().take(MAX_TOKENS).position(|t| t.is("ON"));
+            self.tokens
+                .iter()
+                .skip(on.unwrap_or(0) + 1)
                 .find(|token| !KINDS.iter().any(|kind| token.is(kind)))
                 .and_then(Token::name)
         };

@@ -9,7 +9,7 @@ mod statement;
 
 use super::entries::{Entries, Lead};
 use super::meta;
-use super::scan::{Part, Piece, ScanError};
+use super::scanned::{Part, Piece, ScanError};
 use super::token::Head;
 use memchr::memchr;
 

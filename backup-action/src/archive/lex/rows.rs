@@ -2,7 +2,7 @@
 
 use super::{InLine, Lexer, Mode, Out};
 use crate::archive::index::ByteRange;
-use crate::archive::scan::{Part, Piece, ScanError};
+use crate::archive::scanned::{Part, Piece, ScanError};
 use memchr::{memchr_iter, memmem};
 
 impl Lexer {

@@ -1,7 +1,7 @@
 //! The lexer inside a statement: words, literals, dollar quotes, comments, and where it ends.
 
 use super::{InQuotes, Lexer, Mode, Out, is_name_byte, keep};
-use crate::archive::scan::ScanError;
+use crate::archive::scanned::ScanError;
 use crate::archive::token::Token;
 use memchr::{memchr, memchr2};
 
