@@ -4,7 +4,8 @@
 use super::compress::BLOCK_BYTES;
 use super::digest::{self, Digester};
 use super::index::{Index, Member, Sha256Digest};
-use super::scan::{Completeness, Scanner};
+use super::scan::Scanner;
+use super::scanned::Completeness;
 use anyhow::{Context, bail, ensure};
 use flate2::bufread::GzDecoder;
 use sha2::{Digest, Sha256};
