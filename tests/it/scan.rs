@@ -554,6 +554,26 @@ fn the_trailer_is_the_last_thing_and_the_header_the_first() {
 }
 
 #[test]
+fn statements_that_psql_itself_cannot_read_are_named() {
+    const NONE: [u32; 0] = [];
+    let unreadable = |body: &str| {
+        let dump = whole(&format!("CREATE FUNCTION {body};\n\n"));
+        let (scan, _, _) = read(dump.as_bytes(), &[4]).unwrap();
+        assert!(scan.completeness.is_complete(), "{body}");
+        scan.unreadable_by_psql
+    };
+    assert_eq!(unreadable("a.begin() AS $$x$$"), [1]);
+    assert_eq!(unreadable("begin.a() AS $$x$$"), [1]);
+    let atomic = |body| unreadable(&format!("a() BEGIN ATOMIC SELECT {body}; END"));
+    assert_eq!(atomic("1 AS begin"), [1]);
+    assert_eq!(atomic("CASE WHEN (1 = 1) THEN 2 END AS \"begin\""), NONE);
+    assert_eq!(unreadable("a(begin int) AS $$begin$$"), NONE);
+    for major in MAJORS {
+        assert_eq!(read_whole(&fixture(major)).0.unreadable_by_psql, NONE);
+    }
+}
+
+#[test]
 fn statements_decide_what_an_ambiguous_comment_means() {
     let dump = "\\connect d\n\n--\n-- Name: t; Type: TABLE; Schema: s; Owner: x; Type: TABLE; Schema: s; Owner: y z\n--\n\n\
         CREATE TABLE s.t ();\n\nALTER TABLE s.t OWNER TO \"x; Type: TABLE; Schema: s; Owner: y\nz\";\n\n\
