@@ -7,7 +7,6 @@ use crate::error;
 use crate::github::commands;
 use crate::github::output::{self, Extra, Outputs};
 use crate::report::{escape, json, markdown};
-use crate::secret::Secret;
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,6 @@ pub(crate) fn give(
     context: &Context,
     outputs: Option<Outputs>,
     finished: &Finished,
-    _secrets: &[Secret],
     status: ExitStatus,
 ) -> ExitStatus {
     let report = &finished.report;
@@ -32,25 +30,25 @@ pub(crate) fn give(
         }
     }
     let report_file = report_file(context);
-    if let Some(path) = &report_file {
-        if let Err(error) = json::render(report).and_then(|text| write(path, &text)) {
-            warn(context, &error);
-        }
+    if let Some(path) = &report_file
+        && let Err(error) = json::render(report).and_then(|text| write(path, &text))
+    {
+        warn(context, &error);
     }
     let summary = markdown::summary(report);
-    if let Some(path) = &context.config.summary {
-        if let Err(error) = write(path, &summary) {
-            warn(context, &error);
-        }
+    if let Some(path) = &context.config.summary
+        && let Err(error) = write(path, &summary)
+    {
+        warn(context, &error);
     }
-    if let Some(path) = context
+    let job_summary = context
         .runner
         .as_ref()
-        .and_then(|runner| runner.summary.as_deref())
+        .and_then(|runner| runner.summary.as_deref());
+    if let Some(path) = job_summary
+        && let Err(error) = output::write_summary(path, &summary)
     {
-        if let Err(error) = output::write_summary(path, &summary) {
-            warn(context, &error);
-        }
+        warn(context, &error);
     }
     let Some(outputs) = outputs else {
         return status;

@@ -124,7 +124,7 @@ async fn judged(
     mut journal: Journal,
     run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
 ) -> ExitStatus {
-    let display = display::Display::start(&context.progress, context.config.output);
+    let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
         ended = run(&mut journal) => End::Itself(ended),
         signal = interrupted() => End::Signal(signal),
@@ -163,11 +163,11 @@ async fn judged(
         journal.notes.push(left);
     }
     display.end();
-    let (report, secrets) = journal.into_report(
+    let finished = journal.into_report(
         status.0,
         context.runner.as_ref().map(|runner| runner.run.clone()),
     );
-    answer::give(context, outputs, &report, &secrets, status)
+    answer::give(context, outputs, &finished, status)
 }
 
 enum End {

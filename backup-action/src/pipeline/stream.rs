@@ -35,6 +35,9 @@ pub struct Options {
     pub stall_timeout: Duration,
 }
 
+/// Keeps other modules from making the proof of this step.
+struct Proof;
+
 /// One store that an archive is being written to.
 pub struct OpenCopy {
     /// The store.
@@ -109,7 +112,7 @@ pub struct Streamed {
     pub levels_used: [u32; 2],
     /// The stores, not sealed.
     pub copies: Vec<OpenCopy>,
-    _only_here: (),
+    _proof: Proof,
 }
 
 /// Streams the dump of `child` into `copies`.
@@ -180,7 +183,7 @@ pub async fn stream(
         index,
         levels_used,
         copies,
-        _only_here: (),
+        _proof: Proof,
     })
 }
 
