@@ -44,7 +44,7 @@ const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
     (
         "command",
         "gate",
-        "The command to run: `gate`, `backup`, `verify`, ….",
+        "The command to run: `gate` or `verify`.",
     ),
     (
         "bin-path",
@@ -292,7 +292,7 @@ mod tests {
 
             inputs:
               command:
-                description: 'The command to run: `gate`, `backup`, `verify`, ….'
+                description: 'The command to run: `gate` or `verify`.'
                 required: false
                 default: 'gate'
               bin-path:
@@ -380,7 +380,7 @@ mod tests {
         expect![[r#"
             | input | default | |
             |---|---|---|
-            | `command` | `gate` | The command to run: `gate`, `backup`, `verify`, …. |
+            | `command` | `gate` | The command to run: `gate` or `verify`. |
             | `bin-path` |  | A backup-action program on the runner, used as it is: for runners without a network. |
             | `database-url` |  | Address of the cluster's server. |
             | `verify` | `readback` | How stored bytes are verified: a \| b. |

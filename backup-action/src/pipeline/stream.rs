@@ -338,6 +338,7 @@ impl Pool {
 }
 
 fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
+    give_way();
     let mut encoder = Encoder::default();
     loop {
         let next = match jobs.lock() {
@@ -351,6 +352,17 @@ fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
         if job.reply.send(encoded).is_err() {
             return;
         }
+    }
+}
+
+/// Lets the reader, and a server on the same machine, go first: compression takes what is left of
+/// the cores, its queue grows when that is too little, and `auto` sees the queue.
+fn give_way() {
+    // Linux counts priority by thread; elsewhere this would slow the whole process. Without the
+    // right to it everything still works.
+    #[cfg(target_os = "linux")]
+    match rustix::process::setpriority_process(None, 10) {
+        Ok(()) | Err(_) => {}
     }
 }
 
