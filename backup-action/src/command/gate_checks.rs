@@ -84,6 +84,10 @@ pub(super) fn store_writable(journal: &mut Journal, probes: Vec<Probe>) -> Vec<S
                     error::one_line(&error)
                 ));
                 hint = hint.or_else(|| error::hint(&error));
+                // A store that said no can still be asked what it has.
+                if is_answer(&error) {
+                    good.push(probe.store);
+                }
                 outcome = match (outcome, is_answer(&error)) {
                     (Outcome::Failed, _) | (_, true) => Outcome::Failed,
                     (_, false) => Outcome::NotChecked,

@@ -41,11 +41,7 @@ pub const OUTPUTS: &[(&str, &str)] = &[
 
 /// Inputs that the bootstrap reads: name, default, what it is.
 const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
-    (
-        "command",
-        "gate",
-        "The command to run: `gate` or `verify`.",
-    ),
+    ("command", "gate", "The command to run: `gate` or `verify`."),
     (
         "bin-path",
         "",
