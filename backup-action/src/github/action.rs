@@ -250,6 +250,7 @@ mod tests {
             help: "Address of the cluster's server.",
             secret: true,
             action: true,
+            list: false,
             commands: &["gate"],
         },
         Setting {
@@ -260,6 +261,7 @@ mod tests {
             help: "How stored bytes are verified: a | b.",
             secret: false,
             action: true,
+            list: false,
             commands: &["gate"],
         },
         Setting {
@@ -270,6 +272,7 @@ mod tests {
             help: "Only the preflight.",
             secret: false,
             action: false,
+            list: false,
             commands: &["gate"],
         },
     ];
