@@ -31,6 +31,8 @@ pub struct Encoded {
 pub struct Encoder {
     compressor: Option<(u32, Compressor)>,
     decompressor: Decompressor,
+    /// Both are kept: they have the size of the largest block so far.
+    compressed: Vec<u8>,
     decoded: Vec<u8>,
 }
 
@@ -39,6 +41,7 @@ impl Default for Encoder {
         Self {
             compressor: None,
             decompressor: Decompressor::new(),
+            compressed: Vec::new(),
             decoded: Vec::new(),
         }
     }
@@ -56,17 +59,24 @@ impl Encoder {
             "block of {} bytes is above the limit of {BLOCK_BYTES}",
             block.len()
         );
+        let mut compressed = std::mem::take(&mut self.compressed);
         let compressor = self.compressor(level)?;
-        let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
+        let bound = compressor.gzip_compress_bound(block.len());
+        if compressed.len() < bound {
+            compressed.resize(bound, 0);
+        }
         let length = compressor
-            .gzip_compress(block, &mut member)
+            .gzip_compress(block, &mut compressed)
             .map_err(|error| {
                 anyhow::anyhow!(
                     "could not compress a block of {} bytes: {error}",
                     block.len()
                 )
             })?;
-        member.truncate(length);
+        // An exact copy: keeping the buffer of the bound's size would triple the memory of the
+        // members in flight.
+        let member = Bytes::copy_from_slice(&compressed[..length]);
+        self.compressed = compressed;
         self.prove(block, &member)?;
         let crc32 = trailer(&member)?.0;
         let sha256 = Sha256Digest(Sha256::digest(&member).into());
@@ -77,8 +87,7 @@ impl Encoder {
                 crc32,
                 sha256,
             },
-            // A buffer of the bound's size would triple the memory of the members in flight.
-            bytes: Bytes::from(member.into_boxed_slice()),
+            bytes: member,
             level,
         })
     }

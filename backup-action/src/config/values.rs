@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The file that is read when it is there and no other is named.
-pub const DEFAULT_FILE: &str = ".github/backup-action.toml";
+pub(super) const DEFAULT_FILE: &str = ".github/backup-action.toml";
 
 /// Where a value came from, for messages.
 #[derive(Clone, Debug)]
