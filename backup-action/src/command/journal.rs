@@ -150,16 +150,12 @@ impl Journal {
     }
 
     /// Ends the journal.
-    pub(crate) fn into_report(self, exit_code: u8, run: Option<CiRun>) -> (Finished, Vec<Secret>) {
-        let report = self.report(exit_code, run);
-        (
-            Finished {
-                report,
-                receipt_key: self.receipt_key,
-                manifest_key: self.manifest_key,
-            },
-            self.secrets,
-        )
+    pub(crate) fn into_report(self, exit_code: u8, run: Option<CiRun>) -> Finished {
+        Finished {
+            report: self.report(exit_code, run),
+            receipt_key: self.receipt_key,
+            manifest_key: self.manifest_key,
+        }
     }
 }
 

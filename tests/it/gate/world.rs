@@ -243,6 +243,13 @@ impl<'a> World<'a> {
     pub(crate) fn closes(&self, run: Run, code: i32, says: &[&str]) -> Ended {
         self.start(run).closes(code, says)
     }
+
+    /// The same for a run whose command line or configuration cannot be used: it has no report.
+    pub(crate) fn closes_before_it_starts(&self, run: Run, says: &str) -> Ended {
+        let ended = self.closes(run, 2, &[says]);
+        assert!(ended.report.is_none(), "{}", ended.all());
+        ended
+    }
 }
 
 /// A run of a world, with what the stores held before it.
@@ -295,7 +302,9 @@ pub(crate) fn assert_closed(world: &World, ended: &Ended, says: &[&str]) {
     };
     assert_eq!(ended.output("status"), status, "{}", ended.all());
     if status != "interrupted" {
-        assert!(ended.has_hint(), "no hint: {}", ended.all());
+        let has_hint = ended.report.is_none() || ended.has_hint();
+        assert!(has_hint, "no hint: {}", ended.all());
+        assert!(ended.summary.contains("👉"), "{}\n{}", ended.summary, ended.all());
         assert!(ended.stderr.contains("::error"), "no annotation: {}", ended.all());
     }
     if world.local.as_deref().is_some_and(Path::is_dir) {
