@@ -8,7 +8,7 @@
     reason = "helpers of tests, which clippy does not see as tests"
 )]
 
-use super::world::{World, sample};
+use super::world::{World, large, sample};
 use crate::support::cluster::write_program;
 use crate::support::need;
 use std::path::PathBuf;
@@ -26,7 +26,11 @@ impl Tmpfs {
             .arg(dir.path())
             .output()
             .is_ok_and(|output| output.status.success());
-        need(test, "the right to mount a tmpfs", mounted.then_some(Tmpfs(dir)))
+        need(
+            test,
+            "the right to mount a tmpfs",
+            mounted.then_some(Tmpfs(dir)),
+        )
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -82,12 +86,43 @@ fn a_disk_that_fills_during_the_dump_closes_the_gate() {
     );
     write_program(&fake.path().join("pg_dumpall"), &text);
     let gate = world.gate().env("BACKUP_ACTION_PG_BIN_DIR", fake.path());
-    let ended = world.closes(gate, 1, &["No space left on device", "free"]);
+    let ended = world.closes(gate, 1, &["No space left on device", "0 bytes left"]);
     assert!(filler.is_file(), "{}", ended.all());
     // With room again the same store works.
     std::fs::remove_file(&filler).unwrap();
     world.passes(world.gate());
     assert_eq!(world.run("verify").end().code, 0);
+}
+
+#[test]
+fn a_disk_that_fills_in_the_middle_ends_the_dump() {
+    let test = "half full disk";
+    let Some(cluster) = large(test) else {
+        return;
+    };
+    let Some(disk) = Tmpfs::mount(test, "64m") else {
+        return;
+    };
+    let mut world = World::local(cluster);
+    world.local = Some(disk.path("store"));
+    let filler = disk.path("filler");
+    let fake = tempfile::tempdir().unwrap();
+    for name in ["psql", "pg_dump"] {
+        std::os::unix::fs::symlink(cluster.bin_dir.join(name), fake.path().join(name)).unwrap();
+    }
+    // Four megabytes are left.
+    let text = format!(
+        "#!/bin/bash\n[ \"$1\" = --version ] || dd if=/dev/zero of='{}' bs=1M count=60 2>/dev/null\nexec '{}' \"$@\"\n",
+        filler.display(),
+        cluster.bin_dir.join("pg_dumpall").display()
+    );
+    write_program(&fake.path().join("pg_dumpall"), &text);
+    let gate = world.gate().env("BACKUP_ACTION_PG_BIN_DIR", fake.path());
+    world.closes(
+        gate,
+        1,
+        &["No space left on device", "0 bytes left", "dump-exit"],
+    );
 }
 
 #[test]

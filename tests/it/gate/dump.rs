@@ -3,7 +3,12 @@
 use super::world::{World, sample};
 
 /// What the fake does, the exit code, what has to be said, further flags.
-type Case = (&'static str, i32, &'static [&'static str], &'static [&'static str]);
+type Case = (
+    &'static str,
+    i32,
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 fn run(test: &str, cases: &[Case]) {
     let Some(cluster) = sample(test) else {
@@ -30,10 +35,34 @@ fn a_dump_that_ends_early_closes_the_gate() {
         "early end",
         &[
             ("exits-1-at-start", 1, &["out of memory", "dump-exit"], &[]),
-            ("exits-1-after-half", 1, &["pg_dump failed on database", "dump-exit"], &[]),
-            ("dies-after-half", 1, &["was killed (signal 9", "dump-exit", "the trailer of the cluster is missing"], &[]),
-            ("leaves-a-child", 1, &["was killed (signal 9", "dump-exit"], &[]),
-            ("refused-pg-authid", 1, &["pg_authid", "--role-passwords exclude"], &[]),
+            (
+                "exits-1-after-half",
+                1,
+                &["pg_dump failed on database", "dump-exit"],
+                &[],
+            ),
+            (
+                "dies-after-half",
+                1,
+                &[
+                    "was killed (signal 9",
+                    "dump-exit",
+                    "the trailer of the cluster is missing",
+                ],
+                &[],
+            ),
+            (
+                "leaves-a-child",
+                1,
+                &["was killed (signal 9", "dump-exit"],
+                &[],
+            ),
+            (
+                "refused-pg-authid",
+                1,
+                &["pg_authid", "--role-passwords exclude"],
+                &[],
+            ),
         ],
     );
 }
@@ -43,11 +72,36 @@ fn a_dump_that_lies_closes_the_gate() {
     run(
         "lies",
         &[
-            ("exits-0-without-trailer", 1, &["the trailer of the cluster is missing"], &[]),
-            ("exits-0-after-half", 1, &["the trailer of the cluster is missing"], &[]),
-            ("exits-1-after-all", 1, &["something failed at the very end", "dump-exit"], &[]),
-            ("prints-garbage", 1, &["the trailer of the cluster is missing", "in globals"], &[]),
-            ("prints-nothing", 1, &["the trailer of the cluster is missing"], &[]),
+            (
+                "exits-0-without-trailer",
+                1,
+                &["the trailer of the cluster is missing"],
+                &[],
+            ),
+            (
+                "exits-0-after-half",
+                1,
+                &["the trailer of the cluster is missing"],
+                &[],
+            ),
+            (
+                "exits-1-after-all",
+                1,
+                &["something failed at the very end", "dump-exit"],
+                &[],
+            ),
+            (
+                "prints-garbage",
+                1,
+                &["the trailer of the cluster is missing", "in globals"],
+                &[],
+            ),
+            (
+                "prints-nothing",
+                1,
+                &["the trailer of the cluster is missing"],
+                &[],
+            ),
         ],
     );
 }
@@ -57,9 +111,24 @@ fn a_dump_that_hangs_is_ended() {
     run(
         "hangs",
         &[
-            ("hangs", 1, &["sent no byte for 2 s", "--stall-timeout"], &["--stall-timeout", "2s"]),
-            ("hangs-at-start", 1, &["sent no byte for 2 s", "--stall-timeout"], &["--stall-timeout", "2s"]),
-            ("ignores-sigterm", 1, &["sent no byte for 2 s", "--stall-timeout"], &["--stall-timeout", "2s"]),
+            (
+                "hangs",
+                1,
+                &["sent no byte for 2 s", "--stall-timeout"],
+                &["--stall-timeout", "2s"],
+            ),
+            (
+                "hangs-at-start",
+                1,
+                &["sent no byte for 2 s", "--stall-timeout"],
+                &["--stall-timeout", "2s"],
+            ),
+            (
+                "ignores-sigterm",
+                1,
+                &["sent no byte for 2 s", "--stall-timeout"],
+                &["--stall-timeout", "2s"],
+            ),
         ],
     );
 }

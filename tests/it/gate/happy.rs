@@ -15,7 +15,10 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Every member of a gzip file.
@@ -38,7 +41,10 @@ fn pipe(mut command: Command, input: &[u8]) -> (Option<i32>, String) {
     let writer = std::thread::spawn(move || stdin.write_all(&input).is_ok());
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// A fresh cluster in which a whole dump can be replayed: no role of the dump exists in it.
@@ -73,14 +79,25 @@ fn one_pass_fills_both_stores_and_the_archive_restores() {
     let snapshot = world.snapshot();
     let local = |name: &str| snapshot.local[name].clone();
     let remote = world.remote.as_ref().unwrap();
-    for name in [format!("{stem}.sql.gz"), format!("{stem}.index.json.gz"), format!("{stem}.manifest.json")] {
-        assert!(local(&name) == object(remote, &name), "{name} differs between the stores");
+    for name in [
+        format!("{stem}.sql.gz"),
+        format!("{stem}.index.json.gz"),
+        format!("{stem}.manifest.json"),
+    ] {
+        assert!(
+            local(&name) == object(remote, &name),
+            "{name} differs between the stores"
+        );
     }
     let mut names: Vec<&String> = snapshot.local.keys().collect();
     let remote_names: Vec<&String> = snapshot.remote.keys().collect();
     names.sort();
     assert_eq!(names, remote_names);
-    assert_eq!(names.len(), 5, "archive, index, manifest, receipt, RECOVERY.md: {names:?}");
+    assert_eq!(
+        names.len(),
+        5,
+        "archive, index, manifest, receipt, RECOVERY.md: {names:?}"
+    );
 
     // The archive is plain gzip of a plain dump, and every digest is that of the bytes.
     let archive = local(archive_key);
@@ -103,20 +120,36 @@ fn one_pass_fills_both_stores_and_the_archive_restores() {
     assert_eq!(receipt["archive"], manifest["archive"]);
     assert_eq!(report["archive"], manifest["archive"]);
     assert_eq!(ended.output("archive-key"), archive_key);
-    assert_eq!(ended.output("manifest-key"), format!("{stem}.manifest.json"));
+    assert_eq!(
+        ended.output("manifest-key"),
+        format!("{stem}.manifest.json")
+    );
     assert_eq!(ended.output("status"), "passed");
     assert_eq!(ended.output("failed-checks"), "");
-    assert!(ended.summary.contains("deploy may go on"), "{}", ended.summary);
+    assert!(
+        ended.summary.contains("deploy may go on"),
+        "{}",
+        ended.summary
+    );
     ended.assert_says(archive_key);
     let copies = report["copies"].as_array().unwrap();
     assert_eq!(copies.len(), 2);
-    assert!(copies.iter().all(|copy| copy["published"] == true), "{copies:?}");
+    assert!(
+        copies.iter().all(|copy| copy["published"] == true),
+        "{copies:?}"
+    );
     assert_eq!(ended.check("stored-readback")["outcome"], "passed");
     assert_eq!(ended.check("remote-copy")["outcome"], "passed");
     let recovery = String::from_utf8(local("RECOVERY.md")).unwrap();
-    assert!(recovery.contains(archive_key) && recovery.contains("gunzip"), "{recovery}");
+    assert!(
+        recovery.contains(archive_key) && recovery.contains("gunzip"),
+        "{recovery}"
+    );
     for check in report["checks"].as_array().unwrap() {
-        assert!(matches!(check["outcome"].as_str(), Some("passed" | "warned")), "{check}");
+        assert!(
+            matches!(check["outcome"].as_str(), Some("passed" | "warned")),
+            "{check}"
+        );
     }
 
     // Restored by hand, everything is there.
@@ -126,9 +159,16 @@ fn one_pass_fills_both_stores_and_the_archive_restores() {
         let count = format!("select count(*) from tenant_empresa_{n}.audit_log");
         assert_eq!(into.psql_in("nostromo", &count), ROWS.to_string());
     }
-    let sums = "select count(*), sum(amount), sum(hashtext(p::text)) from tenant_empresa_2.payroll p";
-    assert_eq!(into.psql_in("nostromo", sums), cluster.psql_in("nostromo", sums));
-    assert_eq!(into.psql("select rolcanlogin from pg_roles where rolname = 'nostromo_app'"), "t");
+    let sums =
+        "select count(*), sum(amount), sum(hashtext(p::text)) from tenant_empresa_2.payroll p";
+    assert_eq!(
+        into.psql_in("nostromo", sums),
+        cluster.psql_in("nostromo", sums)
+    );
+    assert_eq!(
+        into.psql("select rolcanlogin from pg_roles where rolname = 'nostromo_app'"),
+        "t"
+    );
 }
 
 #[test]
@@ -143,7 +183,11 @@ fn a_dry_run_stores_nothing_and_opens_nothing() {
     let ended = world.passes(world.gate().arg("--dry-run"));
     assert_eq!(ended.output("passed"), "false");
     assert_eq!(ended.output("status"), "dry-run");
-    assert!(!ended.summary.contains("deploy may go on"), "{}", ended.summary);
+    assert!(
+        !ended.summary.contains("deploy may go on"),
+        "{}",
+        ended.summary
+    );
 }
 
 #[test]
@@ -153,7 +197,11 @@ fn standard_output_can_be_the_report_alone() {
         return;
     };
     let world = World::local(cluster);
-    let ended = world.passes(world.gate().args(&["--output", "json", "--level", "9", "--jobs", "1"]));
+    let ended = world.passes(
+        world
+            .gate()
+            .args(&["--output", "json", "--level", "9", "--jobs", "1"]),
+    );
     let printed: Value = serde_json::from_slice(&ended.stdout).unwrap();
     assert_eq!(&printed, ended.report());
     // A failing one too.
@@ -194,7 +242,11 @@ fn a_store_with_checksums_can_be_believed() {
             .count()
     };
     let read_back = ended.check("stored-readback");
-    if ended.check("stored-checksum")["evidence"].as_str().unwrap().contains("CRC-64") {
+    if ended.check("stored-checksum")["evidence"]
+        .as_str()
+        .unwrap()
+        .contains("CRC-64")
+    {
         assert_eq!(reads(&peer.seen()), 0, "{probe}");
         assert_eq!(read_back["outcome"], "warned");
     } else {
@@ -227,7 +279,8 @@ fn hostile_names_go_through_and_restore() {
     let dump = gunzip(&archive);
     let into = fresh();
     restore(&into, "postgres", &dump, &[]);
-    let databases = "select string_agg(datname, ',' order by datname collate \"C\") from pg_database";
+    let databases =
+        "select string_agg(datname, ',' order by datname collate \"C\") from pg_database";
     assert_eq!(into.psql(databases), cluster.psql(databases));
     let verify = world.run("verify").end();
     assert_eq!(verify.code, 0, "{}", verify.all());

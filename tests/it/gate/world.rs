@@ -15,8 +15,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -34,6 +34,20 @@ pub(crate) fn sample(test: &str) -> Option<&'static Cluster> {
     Some(SAMPLE.get_or_init(|| {
         let cluster = scram();
         cluster.sample(TENANTS, ROWS);
+        cluster
+    }))
+}
+
+/// A cluster for all tests that need an archive of several parts: 20 MB that compress to half.
+pub(crate) fn large(test: &str) -> Option<&'static Cluster> {
+    static LARGE: OnceLock<Cluster> = OnceLock::new();
+    need(test, "PostgreSQL's server", Cluster::installed(None))?;
+    Some(LARGE.get_or_init(|| {
+        let cluster = scram();
+        cluster.psql(
+            "create table noise as select i, (select string_agg(md5(i::text || j), '') from generate_series(1, 32) j) as text
+             from generate_series(1, 20000) i",
+        );
         cluster
     }))
 }
@@ -137,7 +151,8 @@ impl<'a> World<'a> {
 
     /// A gate into every store.
     pub(crate) fn gate(&self) -> Run {
-        self.run("gate").env("BACKUP_ACTION_PG_BIN_DIR", &self.cluster.bin_dir)
+        self.run("gate")
+            .env("BACKUP_ACTION_PG_BIN_DIR", &self.cluster.bin_dir)
             .secret_env("BACKUP_ACTION_DATABASE_URL", &self.url, PASSWORD)
     }
 
@@ -177,7 +192,9 @@ impl<'a> World<'a> {
             for path in files(local) {
                 let name = path.strip_prefix(local).expect("it is inside");
                 let name = name.to_string_lossy().into_owned();
-                snapshot.local.insert(name, fs::read(&path).expect("the file"));
+                snapshot
+                    .local
+                    .insert(name, fs::read(&path).expect("the file"));
             }
         }
         if let Some(remote) = &self.remote {
@@ -191,7 +208,9 @@ impl<'a> World<'a> {
     pub(crate) fn start(&self, run: Run) -> Watched<'_> {
         let before = self.snapshot();
         loop {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .expect("a clock");
             if self.last_second.swap(now.as_secs(), Ordering::Relaxed) != now.as_secs() {
                 break;
             }
@@ -207,9 +226,7 @@ impl<'a> World<'a> {
 
     /// The run opens the gate, and there is a backup that says so in every store.
     pub(crate) fn passes(&self, run: Run) -> Ended {
-        let Watched {
-            before, going, ..
-        } = self.start(run);
+        let Watched { before, going, .. } = self.start(run);
         let ended = going.end();
         assert_eq!(ended.code, 0, "{}", ended.all());
         let after = self.snapshot();
@@ -218,19 +235,29 @@ impl<'a> World<'a> {
             assert_eq!(after.ending(suffix), Vec::<&str>::new(), "{}", ended.all());
         }
         for (name, bytes) in &before.local {
-            assert!(name == "RECOVERY.md" || after.local.get(name) == Some(bytes), "{name}");
+            assert!(
+                name == "RECOVERY.md" || after.local.get(name) == Some(bytes),
+                "{name}"
+            );
         }
         for (name, object) in &before.remote {
-            assert!(name.ends_with("RECOVERY.md") || after.remote.get(name) == Some(object), "{name}");
+            assert!(
+                name.ends_with("RECOVERY.md") || after.remote.get(name) == Some(object),
+                "{name}"
+            );
         }
         if ended.report()["dry_run"] == false {
-            let manifests = after.ending(".manifest.json").len() - before.ending(".manifest.json").len();
+            let manifests =
+                after.ending(".manifest.json").len() - before.ending(".manifest.json").len();
             let stores = usize::from(self.local.is_some()) + usize::from(self.remote.is_some());
             assert_eq!(manifests, stores, "{}", ended.all());
             let secrets = [PASSWORD.to_owned(), SECRET_KEY.to_owned()];
             for (name, bytes) in &after.local {
                 for canary in crate::support::run::forms(&secrets) {
-                    assert!(!crate::support::run::contains(bytes, canary.as_bytes()), "{name}");
+                    assert!(
+                        !crate::support::run::contains(bytes, canary.as_bytes()),
+                        "{name}"
+                    );
                 }
             }
         } else {
@@ -282,8 +309,17 @@ fn assert_same(before: &Snapshot, after: &Snapshot, ended: &Ended) {
         names
     };
     assert_eq!(names(after), names(before), "{}", ended.all());
-    assert!(after.local == before.local && after.remote == before.remote, "an object was changed: {}", ended.all());
-    assert_eq!(after.uploads, before.uploads, "open uploads: {}", ended.all());
+    assert!(
+        after.local == before.local && after.remote == before.remote,
+        "an object was changed: {}",
+        ended.all()
+    );
+    assert_eq!(
+        after.uploads,
+        before.uploads,
+        "open uploads: {}",
+        ended.all()
+    );
 }
 
 /// Report, summary, screen and outputs say that the deploy is blocked, why, and what to do.
@@ -293,7 +329,12 @@ pub(crate) fn assert_closed(world: &World, ended: &Ended, says: &[&str]) {
         ended.assert_says(words);
     }
     assert_eq!(ended.output("passed"), "false", "{}", ended.all());
-    assert!(ended.summary.contains("deploy blocked"), "{}\n{}", ended.summary, ended.all());
+    assert!(
+        ended.summary.contains("deploy blocked"),
+        "{}\n{}",
+        ended.summary,
+        ended.all()
+    );
     assert_eq!(ended.output("receipt-key"), "", "{}", ended.all());
     let status = match ended.code {
         1 => "failed",
@@ -304,13 +345,24 @@ pub(crate) fn assert_closed(world: &World, ended: &Ended, says: &[&str]) {
     if status != "interrupted" {
         let has_hint = ended.report.is_none() || ended.has_hint();
         assert!(has_hint, "no hint: {}", ended.all());
-        assert!(ended.summary.contains("👉"), "{}\n{}", ended.summary, ended.all());
-        assert!(ended.stderr.contains("::error"), "no annotation: {}", ended.all());
+        assert!(
+            ended.summary.contains("👉"),
+            "{}\n{}",
+            ended.summary,
+            ended.all()
+        );
+        assert!(
+            ended.stderr.contains("::error"),
+            "no annotation: {}",
+            ended.all()
+        );
     }
     if world.local.as_deref().is_some_and(Path::is_dir) {
         let listed = backups(world);
         let manifests = world.snapshot().local;
-        let manifests = manifests.keys().filter(|key| key.ends_with(".manifest.json"));
+        let manifests = manifests
+            .keys()
+            .filter(|key| key.ends_with(".manifest.json"));
         assert_eq!(listed.len(), manifests.count(), "{}", ended.all());
     }
 }
@@ -318,7 +370,12 @@ pub(crate) fn assert_closed(world: &World, ended: &Ended, says: &[&str]) {
 /// The keys of the backups that `list` finds in the directory.
 pub(crate) fn backups(world: &World) -> Vec<String> {
     let local = world.local.as_ref().expect("a directory");
-    let listed = Run::new("list").arg("--local").arg(local).args(&["--output", "json"]).at_home().end();
+    let listed = Run::new("list")
+        .arg("--local")
+        .arg(local)
+        .args(&["--output", "json"])
+        .at_home()
+        .end();
     assert_eq!(listed.code, 0, "{}", listed.all());
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     let stores = listed["stores"].as_array().expect("stores");

@@ -170,13 +170,19 @@ impl Going {
     /// Waits until `happened`; stops the test when the program ends first.
     pub(crate) fn until(&mut self, what: &str, mut happened: impl FnMut() -> bool) {
         while !happened() {
-            let ended = self.child.try_wait().expect("the program can be waited for");
+            let ended = self
+                .child
+                .try_wait()
+                .expect("the program can be waited for");
             assert!(
                 ended.is_none() || happened(),
                 "ended before {what}: {ended:?}\n{}",
                 self.output()
             );
-            assert!(self.begun.elapsed() < DEADLINE, "waited too long for {what}");
+            assert!(
+                self.begun.elapsed() < DEADLINE,
+                "waited too long for {what}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -208,7 +214,11 @@ impl Going {
     /// Waits for the end, and asserts what holds after every run.
     pub(crate) fn end(mut self) -> Ended {
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("the program can be waited for") {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the program can be waited for")
+            {
                 break status;
             }
             assert!(
@@ -428,7 +438,12 @@ impl Ended {
             let dry = self.output("status") == "dry-run";
             let open = self.code == 0 && !dry;
             assert_eq!(values[0], "false", "{}", all());
-            assert_eq!(values.last().map(String::as_str), Some(if open { "true" } else { "false" }), "{}", all());
+            assert_eq!(
+                values.last().map(String::as_str),
+                Some(if open { "true" } else { "false" }),
+                "{}",
+                all()
+            );
             assert_eq!(values.len(), 2, "{}", all());
             assert_eq!(self.outputs["status"].len(), 1, "{}", all());
         } else {
@@ -452,7 +467,10 @@ fn processes(marker: &str) -> Vec<String> {
         .filter(|pid| has_marker(*pid) && is_running(*pid))
         .map(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            format!("{pid} {}", String::from_utf8_lossy(&line).replace('\0', " "))
+            format!(
+                "{pid} {}",
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            )
         })
         .collect()
 }
@@ -464,9 +482,20 @@ pub(crate) fn forms(secrets: &[String]) -> Vec<String> {
     for secret in secrets {
         forms.push(secret.clone());
         forms.push(utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
-        forms.push(secret.replace('%', "%25").replace('@', "%40").replace(':', "%3A").replace('/', "%2F"));
+        forms.push(
+            secret
+                .replace('%', "%25")
+                .replace('@', "%40")
+                .replace(':', "%3A")
+                .replace('/', "%2F"),
+        );
         forms.push(percent_decode_str(secret).decode_utf8_lossy().into_owned());
-        forms.push(serde_json::to_string(secret).expect("JSON").trim_matches('"').to_owned());
+        forms.push(
+            serde_json::to_string(secret)
+                .expect("JSON")
+                .trim_matches('"')
+                .to_owned(),
+        );
     }
     forms.sort();
     forms.dedup();
@@ -500,7 +529,10 @@ fn outputs(text: &str) -> BTreeMap<String, Vec<String>> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let (name, delimiter) = line.split_once("<<").expect("a block of an output");
-        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+        let value: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| *line != delimiter)
+            .collect();
         found
             .entry(name.to_owned())
             .or_default()
