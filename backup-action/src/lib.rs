@@ -1,5 +1,6 @@
 //! `backup-action` blocks a deploy unless a complete, verified, restorable backup of a PostgreSQL
-//! cluster is stored. This page lists the modules in reading order; nothing else lives here.
+//! cluster is stored. This page lists the modules in reading order; nothing else lives here. A
+//! module uses only those below its own.
 //!
 //! # Promises, in order of priority
 //! An argument about the code is settled by the first one that applies.
@@ -11,18 +12,35 @@
 //! 5. Be fast: as fast as `pg_dumpall > /dev/null`, in constant memory, without temporary disk.
 //! 6. Be pleasant: errors that say what to do, a summary worth reading.
 
-pub mod archive;
-pub mod check;
-pub mod cli;
+// The story: one file per command.
 pub mod command;
-pub mod config;
-pub mod error;
+
+// The journey of the data, and the runner of GitHub Actions.
 pub mod github;
-pub mod manifest;
 pub mod pipeline;
-pub mod postgres;
-pub mod process;
+
+// What people and machines read.
 pub mod report;
-pub mod secret;
+
+// What was asked for.
+pub mod config;
+
+pub mod cli;
+
 pub mod settings;
+
+// PostgreSQL's programs, and where backups are kept.
+pub mod postgres;
+
 pub mod store;
+
+// The format: the JSON that makes a backup, and the archive.
+pub mod manifest;
+
+pub mod archive;
+
+// What everything stands on.
+pub mod check;
+pub mod error;
+pub mod process;
+pub mod secret;

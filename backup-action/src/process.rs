@@ -333,11 +333,14 @@ impl Group {
     }
 
     fn send(&self, signal: Signal) {
-        // Every other error means that there is no such group: it ended by itself.
-        if kill_process_group(self.pgid, signal) == Err(rustix::io::Errno::PERM)
-            && let Some(run_as) = &self.run_as
-        {
+        // First what sudo started, while sudo is still there to find it by: we may signal sudo
+        // itself but not its children, and it cannot hand on a SIGKILL.
+        if let Some(run_as) = &self.run_as {
             run_as.kill_group(self.pgid, signal);
+        }
+        // An error means that there is no such group any more, or that it is not ours to signal.
+        match kill_process_group(self.pgid, signal) {
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -518,8 +518,85 @@ fn the_trailer_counts_only_behind_its_own_restrict_keys() {
     ] {
         let completeness = completeness(&whole(middle));
         assert!(!completeness.is_complete(), "{middle}");
+        assert!(!completeness.cluster_trailer, "{middle}");
         assert!(completeness.restrict_fault.is_some(), "{middle}");
     }
+}
+
+#[test]
+fn the_trailer_is_the_last_thing_and_the_header_the_first() {
+    let dump = whole("");
+    for behind in [
+        "SELECT 1;\n",
+        "S",
+        "-",
+        "--",
+        "-- x\n",
+        "/",
+        "/*",
+        "/* */",
+        "\\",
+        "\\connect x\n",
+        "\\encoding UTF8\n",
+    ] {
+        for blank in ["", "\n"] {
+            let completeness = completeness(&format!("{dump}{blank}{behind}"));
+            assert!(!completeness.cluster_trailer, "{behind}");
+        }
+    }
+    assert!(completeness(&format!("{dump}\n \n")).is_complete());
+    for before in ["SET a = b;\n\n", "-- x\n\n", "\\connect x\n\n"] {
+        assert!(
+            !completeness(&format!("{before}{dump}")).cluster_header,
+            "{before}"
+        );
+    }
+}
+
+#[test]
+fn statements_that_psql_itself_cannot_read_are_named() {
+    const NONE: [u32; 0] = [];
+    let unreadable = |body: &str| {
+        let dump = whole(&format!("CREATE FUNCTION {body};\n\n"));
+        let (scan, _, _) = read(dump.as_bytes(), &[4]).unwrap();
+        assert!(scan.completeness.is_complete(), "{body}");
+        scan.unreadable_by_psql
+    };
+    assert_eq!(unreadable("a.begin() AS $$x$$"), [1]);
+    assert_eq!(unreadable("begin.a() AS $$x$$"), [1]);
+    let atomic = |body| unreadable(&format!("a() BEGIN ATOMIC SELECT {body}; END"));
+    assert_eq!(atomic("1 AS begin"), [1]);
+    assert_eq!(atomic("CASE WHEN (1 = 1) THEN 2 END AS \"begin\""), NONE);
+    assert_eq!(unreadable("a(begin int) AS $$begin$$"), NONE);
+    for major in MAJORS {
+        assert_eq!(read_whole(&fixture(major)).0.unreadable_by_psql, NONE);
+    }
+}
+
+#[test]
+fn statements_decide_what_an_ambiguous_comment_means() {
+    let dump = "\\connect d\n\n--\n-- Name: t; Type: TABLE; Schema: s; Owner: x; Type: TABLE; Schema: s; Owner: y z\n--\n\n\
+        CREATE TABLE s.t ();\n\nALTER TABLE s.t OWNER TO \"x; Type: TABLE; Schema: s; Owner: y\nz\";\n\n\
+        --\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: x; Type: TABLE; Schema: s; Owner: y z\n--\n\n\
+        COPY s.t  FROM stdin;\n\n\\.\n\nCOPY s.u FROM stdin;\n\n\n\\.\n\n";
+    let (scan, _, _) = read(dump.as_bytes(), &[5]).unwrap();
+    let owner = Some("x; Type: TABLE; Schema: s; Owner: y\nz".to_owned());
+    let found: Vec<_> = scan.entries[1..]
+        .iter()
+        .map(|e| {
+            let rows = e.copy.as_ref().map(|copy| copy.rows);
+            let owner = e.owner.as_ref().map(Name::to_lossy);
+            (&*e.kind, e.name.to_lossy(), owner, rows)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("TABLE", "t".to_owned(), owner.clone(), None),
+            ("TABLE DATA", "t".to_owned(), owner, Some(1)),
+            ("TABLE DATA", "u".to_owned(), None, Some(2)),
+        ]
+    );
 }
 
 #[test]
@@ -574,6 +651,8 @@ fn a_trailer_inside_anything_is_none() {
     // The same, closed: the trailer behind it is genuine, so the lexer came out where it should.
     for closed in [
         "SELECT '\\';",
+        "SELECT a$$, \u{e9}$$;",
+        "SELECT E'''\\'';",
         "SELECT E'\\'';",
         "SELECT E'\\\\';",
         "SELECT \"\"\"\\\";",

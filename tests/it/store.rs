@@ -1,18 +1,22 @@
-//! The S3 store against a real server: what it writes, refuses, reads, and cleans up. Broken
-//! answers are in `faults`, the directory store in `dir`.
+//! The S3 store against a real server: what it writes, reads, lists and never overwrites. The other
+//! files: `refused` (keys, rights, buckets, endpoints), `abort`, `faults` (broken answers), `dir`.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that cannot go on ends its test"
+)]
 
+mod abort;
 mod dir;
 mod faults;
+mod refused;
 
-use crate::support::peer::{Action, Fault, Peer, When};
 use crate::support::s3::{self, SeaweedFs};
-use backup_action::error::{hint, is_usage, one_line};
-use backup_action::secret::Secret;
+use backup_action::error::{hint, one_line};
 use backup_action::store::{
-    Checksums, Key, S3Config, S3Credentials, SealedObject, Store, StoreErrorKind, Tier, Upload,
+    Checksums, Key, S3Config, SealedObject, Store, StoreErrorKind, Tier, Upload,
 };
 use bytes::Bytes;
-use std::time::{Duration, Instant};
 
 /// The smallest part that the server accepts.
 const PART: u64 = 5 * 1024 * 1024;
@@ -235,9 +239,7 @@ async fn the_probe_tells_what_the_store_can_do_and_leaves_nothing() {
     };
     let prefix = server.prefix("probe");
     let store = open(server.config(&prefix)).await;
-    let started = Instant::now();
     let can = store.probe("n1").await.unwrap();
-    println!("probe: {:?}", started.elapsed());
     assert!(can.conditional_writes && can.delete && can.abort);
     assert_eq!(can.checksums, Checksums::Verified);
     assert!(can.clock_skew.unwrap().abs().as_secs() <= 2);
@@ -247,272 +249,4 @@ async fn the_probe_tells_what_the_store_can_do_and_leaves_nothing() {
     );
     assert_eq!(server.keys(&prefix), Vec::<String>::new());
     assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_keys_and_missing_rights_are_told_apart() {
-    let Some(server) = SeaweedFs::start("s3 credentials") else {
-        return;
-    };
-    let with = |id: &str, secret: &str| S3Config {
-        credentials: Some(S3Credentials {
-            access_key_id: id.to_owned(),
-            secret_access_key: Secret::new(secret),
-            session_token: None,
-        }),
-        ..server.config("credentials")
-    };
-    for (id, secret, expected, text) in [
-        (
-            s3::ACCESS_KEY,
-            "wrong-canary",
-            StoreErrorKind::Credentials,
-            "secret key is wrong",
-        ),
-        (
-            "nobody",
-            "wrong-canary",
-            StoreErrorKind::Credentials,
-            "does not know this access key",
-        ),
-        (
-            s3::READER_ACCESS_KEY,
-            s3::READER_SECRET_KEY,
-            StoreErrorKind::Denied,
-            "Allow s3:PutObject on arn:aws:s3:::backups/credentials/*",
-        ),
-    ] {
-        let store = open(with(id, secret)).await;
-        let error = store.probe("n").await.unwrap_err();
-        assert_eq!(kind(&error), Some(expected), "{}", told(&error));
-        assert!(told(&error).contains(text), "{}", told(&error));
-        let error = store
-            .put(&key("x"), noise(1, 1), "text/plain")
-            .await
-            .unwrap_err();
-        assert_eq!(kind(&error), Some(expected), "{}", told(&error));
-        let multipart = store_object(&store, "y", &noise(1, 1)).await.unwrap_err();
-        assert_eq!(kind(&multipart), Some(expected), "{}", told(&multipart));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_bucket_is_named_and_not_made() {
-    let Some(server) = SeaweedFs::start("s3 missing bucket") else {
-        return;
-    };
-    let bucket = "no-such-bucket";
-    let store = open(small_parts(s3::config(&server.endpoint(), bucket, "x"))).await;
-    let probe = store.probe("n").await.map(drop);
-    let put = store.put(&key("x"), noise(1, 1), "text/plain").await;
-    let upload = store_object(&store, "y", &noise(PART as usize + 1, 1))
-        .await
-        .map(drop);
-    for (result, name) in [(probe, true), (put, false), (upload, false)] {
-        let error = result.unwrap_err();
-        println!("missing bucket: {}", told(&error));
-        if name {
-            assert_eq!(kind(&error), Some(StoreErrorKind::NoBucket));
-            assert!(told(&error).contains(bucket));
-        }
-    }
-    assert!(!server.has_bucket(bucket));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_is_down_is_told_quickly() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let store = open(small_parts(s3::config(&endpoint, "bucket", "x"))).await;
-    let started = Instant::now();
-    let error = store.probe("n").await.unwrap_err();
-    assert_eq!(
-        kind(&error),
-        Some(StoreErrorKind::Unreachable),
-        "{}",
-        told(&error)
-    );
-    assert!(
-        told(&error).contains("Nothing listens there"),
-        "{}",
-        told(&error)
-    );
-    let error = store_object(&store, "x", &noise(PART as usize + 1, 1))
-        .await
-        .unwrap_err();
-    println!("endpoint down: {}", one_line(&error));
-    let unknown = s3::config("http://no-such-host.invalid:80", "bucket", "x");
-    let error = open(unknown).await.probe("n").await.unwrap_err();
-    assert_eq!(
-        kind(&error),
-        Some(StoreErrorKind::Unreachable),
-        "{}",
-        told(&error)
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        started.elapsed()
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_endpoint_ends_with_the_deadlines() {
-    let Some(server) = SeaweedFs::start("s3 silence") else {
-        return;
-    };
-    let peer = Peer::start(server.address());
-    peer.inject(When::Always, Fault::Stall(Duration::from_secs(120)));
-    let mut config = small_parts(s3::config(&peer.endpoint(), s3::BUCKET, "silence"));
-    config.timeouts.attempt = Duration::from_millis(300);
-    config.timeouts.attempts = 2;
-    let store = open(config).await;
-    let started = Instant::now();
-    let error = store.probe("n").await.unwrap_err();
-    assert_eq!(
-        kind(&error),
-        Some(StoreErrorKind::Unreachable),
-        "{}",
-        told(&error)
-    );
-    assert!(
-        told(&error).contains("did not answer HeadBucket in time"),
-        "{}",
-        told(&error)
-    );
-    let error = store.get(&key("x"), 1).await.unwrap_err();
-    assert_eq!(kind(&error), Some(StoreErrorKind::Unreachable));
-    let error = store_object(&store, "x", &noise(PART as usize + 1, 1)).await;
-    println!("silence: {}", one_line(&error.unwrap_err()));
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        started.elapsed()
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_abort_leaves_no_parts_and_a_seal_survives_it() {
-    let Some(server) = SeaweedFs::start("s3 abort") else {
-        return;
-    };
-    let prefix = server.prefix("abort");
-    let peer = Peer::start(server.address());
-    let config = small_parts(s3::config(&peer.endpoint(), s3::BUCKET, &prefix));
-    let store = open(config).await;
-    // The parts are still on their way when the upload is dropped.
-    peer.inject(
-        When::Every(Action::UploadPart),
-        Fault::SlowDrip(Duration::from_millis(2)),
-    );
-    let mut upload = store.create(&key("x"), 0).await.unwrap();
-    let handle = upload.abort_handle();
-    send(&mut upload, &noise(2 * PART as usize + 1, 3))
-        .await
-        .unwrap();
-    drop(upload);
-    assert_eq!(server.open_uploads(&prefix), [format!("{prefix}/x")]);
-    let started = Instant::now();
-    handle.abort().await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(6));
-    handle.abort().await.unwrap();
-    peer.heal();
-    assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
-    // An upload that was aborted cannot be sealed.
-    let mut upload = store.create(&key("x"), 0).await.unwrap();
-    let handle = upload.abort_handle();
-    send(&mut upload, &noise(PART as usize + 1, 3))
-        .await
-        .unwrap();
-    handle.abort().await.unwrap();
-    assert!(one_line(&upload.seal().await.unwrap_err()).contains("aborted"));
-    assert_eq!(server.keys(&prefix), Vec::<String>::new());
-    assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
-    // A sealed object stays.
-    let mut upload = store.create(&key("x"), 0).await.unwrap();
-    let handle = upload.abort_handle();
-    send(&mut upload, &noise(PART as usize + 1, 3))
-        .await
-        .unwrap();
-    upload.seal().await.unwrap();
-    handle.abort().await.unwrap();
-    assert_eq!(server.keys(&prefix), [format!("{prefix}/x")]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_seal_that_is_cancelled_in_the_middle_leaves_no_object() {
-    let Some(server) = SeaweedFs::start("s3 cancelled seal") else {
-        return;
-    };
-    let prefix = server.prefix("cancelled-seal");
-    let peer = Peer::start(server.address());
-    let config = small_parts(s3::config(&peer.endpoint(), s3::BUCKET, &prefix));
-    let store = open(config).await;
-    for (action, length) in [
-        (Action::CompleteMultipartUpload, PART as usize + 1),
-        (Action::PutObject, 9),
-    ] {
-        // The server completes; its answer takes for ever.
-        peer.inject(When::Every(action), Fault::SlowDrip(Duration::from_secs(5)));
-        let mut upload = store.create(&key("x"), 0).await.unwrap();
-        let handle = upload.abort_handle();
-        send(&mut upload, &noise(length, 3)).await.unwrap();
-        let seal = tokio::spawn(upload.seal());
-        let visible = [format!("{prefix}/x")];
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while server.keys(&prefix) != visible {
-            assert!(Instant::now() < deadline, "the server never completed");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        seal.abort();
-        assert!(seal.await.unwrap_err().is_cancelled());
-        peer.heal();
-        handle.abort().await.unwrap();
-        assert_eq!(server.keys(&prefix), Vec::<String>::new());
-        assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_store_holds_the_sender_back() {
-    let Some(server) = SeaweedFs::start("s3 memory") else {
-        return;
-    };
-    let prefix = server.prefix("memory");
-    let peer = Peer::start(server.address());
-    peer.inject(
-        When::Every(Action::UploadPart),
-        Fault::Stall(Duration::from_secs(60)),
-    );
-    let config = small_parts(s3::config(&peer.endpoint(), s3::BUCKET, &prefix));
-    let store = open(S3Config {
-        max_concurrency: 2,
-        ..config
-    })
-    .await;
-    let mut upload = store.create(&key("x"), 0).await.unwrap();
-    let handle = upload.abort_handle();
-    let piece = noise(1024 * 1024, 1);
-    let mut accepted = 0_u64;
-    let filled = tokio::time::timeout(Duration::from_secs(3), async {
-        for _ in 0..100 {
-            upload.write(piece.clone()).await.unwrap();
-            accepted += piece.len() as u64;
-        }
-    })
-    .await;
-    assert!(filled.is_err(), "100 MiB were taken");
-    // Two parts on their way and one that is full.
-    assert_eq!(accepted, 3 * PART);
-    assert_eq!(peer.count(Action::UploadPart), 2);
-    handle.abort().await.unwrap();
-    assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_bad_url_is_a_usage_error() {
-    for url in ["s3://", "bucket", "s3://b/../x"] {
-        assert!(is_usage(&S3Config::parse(url).unwrap_err()), "{url}");
-    }
 }

@@ -12,6 +12,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 /// How much to show.
 #[derive(clap::Args)]
@@ -133,6 +134,8 @@ fn gate_opens(stage: &Stage) -> Result<PathBuf> {
 fn gate_closes(stage: &Stage, backup: &Path) -> Result<()> {
     act("2. pg_dumpall is killed in the middle: the gate should close");
     let bin_dir = broken_bin_dir(stage)?;
+    // Backups are named by the second; two gates within one would be told apart by closing.
+    std::thread::sleep(Duration::from_secs(1));
     let code = play(
         stage,
         "broken",
@@ -140,6 +143,11 @@ fn gate_closes(stage: &Stage, backup: &Path) -> Result<()> {
     )?;
     println!("\nexit code {code}: a deploy job that needs the gate does not start");
     ensure!(code == 1, "the gate should have closed with exit code 1");
+    let summary = fs::read_to_string(stage.dir.join("broken-summary.md"))?;
+    ensure!(
+        summary.contains("SIGKILL"),
+        "the gate should have closed because pg_dumpall was killed"
+    );
     let manifests = gate::manifests(&store(stage))?;
     ensure!(
         manifests == [backup],

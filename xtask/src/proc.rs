@@ -37,9 +37,18 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A command with the caller's environment: cargo needs it.
+/// A command with the caller's environment, which cargo needs, without what `cargo run` set for
+/// this program: ring's build script watches `CARGO_MANIFEST_DIR`, and would be built again each
+/// time somebody goes from `cargo xtask` to `cargo build` and back.
 pub(crate) fn inheriting(program: impl AsRef<OsStr>) -> Command {
-    Command::new(program)
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
+    }
+    command
 }
 
 /// The program's name, for messages: never its arguments or environment.

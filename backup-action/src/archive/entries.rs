@@ -56,6 +56,7 @@ pub(crate) struct Entries {
     block: CommentBlock,
     sections: Sections,
     versions: [Option<String>; 2],
+    unreadable_by_psql: Vec<u32>,
     names: HashMap<Vec<u8>, Name>,
     kinds: HashSet<Arc<str>>,
     /// Owners whose names the comments cannot give, by what the comments give.
@@ -152,6 +153,11 @@ impl Entries {
         if let Some(own) = own {
             self.begin(start, own);
         }
+    }
+
+    /// The statement ends here for the server, but not for psql.
+    pub(crate) fn psql_loses_track(&mut self) {
+        self.unreadable_by_psql.push(self.current());
     }
 
     /// The end of a statement other than COPY.
@@ -367,6 +373,7 @@ impl Entries {
         Scan {
             entries: self.entries,
             completeness: self.sections.finish(complete, ended_in),
+            unreadable_by_psql: self.unreadable_by_psql,
             dump_bytes: end,
             server_version,
             client_version,

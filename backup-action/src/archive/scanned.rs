@@ -83,6 +83,10 @@ pub struct Scan {
     pub entries: Vec<ScannedEntry>,
     /// Whether anything is missing at the end.
     pub completeness: Completeness,
+    /// Positions of entries that psql cannot restore: it takes an unquoted name `begin` in CREATE
+    /// FUNCTION, outside of parentheses, for BEGIN ATOMIC, and swallows everything behind it (seen
+    /// with psql 15.18). Empty but for such names.
+    pub unreadable_by_psql: Vec<u32>,
     /// Size of the dump.
     pub dump_bytes: u64,
     /// The server's version as the first database section gives it: `15.20 (Debian 15.20-1)`.

@@ -27,15 +27,15 @@ pub(crate) fn give(
         Ok(()) => {}
         Err(error) => warn(context.runner.as_ref(), &error),
     }
-    if let Some(path) = &report_file {
-        if let Err(error) = json::render(report).and_then(|text| write(path, &text)) {
-            warn(context.runner.as_ref(), &error);
-        }
+    if let Some(path) = &report_file
+        && let Err(error) = json::render(report).and_then(|text| write(path, &text))
+    {
+        warn(context.runner.as_ref(), &error);
     }
-    if let Some(path) = &context.config.summary {
-        if let Err(error) = write(path, &markdown::summary(report)) {
-            warn(context.runner.as_ref(), &error);
-        }
+    if let Some(path) = &context.config.summary
+        && let Err(error) = write(path, &markdown::summary(report))
+    {
+        warn(context.runner.as_ref(), &error);
     }
     tell_runner(context.runner.as_ref(), report);
     status
@@ -60,10 +60,10 @@ fn tell_runner(runner: Option<&Runner>, report: &Report) {
     for line in commands::annotations(report) {
         say(&format!("{line}\n"));
     }
-    if let Some(path) = &found.summary {
-        if let Err(error) = output::write_summary(path, &markdown::summary(report)) {
-            warn(runner, &error);
-        }
+    if let Some(path) = &found.summary
+        && let Err(error) = output::write_summary(path, &markdown::summary(report))
+    {
+        warn(runner, &error);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Progress while a command runs: one live line on a terminal, one line every 30 s elsewhere.
 
-use crate::config::OutputFormat;
 use crate::pipeline::progress::{Progress, Snapshot};
 use crate::report::{escape, format};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,7 +22,7 @@ pub(crate) struct Display {
 
 impl Display {
     /// Starts to show `progress` on standard error.
-    pub(crate) fn start(progress: &Arc<Progress>, _output: OutputFormat) -> Display {
+    pub(crate) fn start(progress: &Arc<Progress>) -> Display {
         let progress = Arc::clone(progress);
         if !std::io::stderr().is_terminal() {
             return Display {

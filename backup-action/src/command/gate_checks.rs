@@ -110,6 +110,10 @@ pub(super) fn store_writable(journal: &mut Journal, probes: Vec<Probe>) -> Vec<S
                     error::one_line(&error)
                 ));
                 hint = hint.or_else(|| error::hint(&error));
+                // A store that said no can still be asked what it has.
+                if is_answer(&error) {
+                    good.push(probe.store);
+                }
                 outcome = match (outcome, is_answer(&error)) {
                     (Outcome::Failed, _) | (_, true) => Outcome::Failed,
                     (_, false) => Outcome::NotChecked,
@@ -206,9 +210,16 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
     let finished = &streamed.finished;
     let place = &streamed.completeness.ended_in;
     if let Some(fault) = streamed.fault.as_ref().filter(|_| !streamed.unreadable) {
+        let lost: Vec<String> = lost(streamed)
+            .map(|(store, error)| format!("; {}: {}", store.describe(), error::one_line(error)))
+            .collect();
         journal.check(Check::failed(
             CheckId::DumpExit,
-            format!("the dump was ended: {}", error::one_line(fault)),
+            format!(
+                "the dump was ended: {}{}",
+                error::one_line(fault),
+                lost.concat()
+            ),
             error::hint(fault)
                 .or_else(|| lost_hint(streamed))
                 .unwrap_or_else(|| "Look at the message and run the gate again.".to_owned()),
@@ -245,15 +256,21 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
 }
 
 fn lost_hint(streamed: &Streamed) -> Option<String> {
-    streamed
-        .copies
-        .iter()
-        .filter_map(|copy| copy.failure.as_ref())
-        .find_map(error::hint)
+    lost(streamed).find_map(|(_, error)| error::hint(error))
+}
+
+/// The stores that were given up while the dump ran.
+fn lost(streamed: &Streamed) -> impl Iterator<Item = (&Store, &anyhow::Error)> {
+    let copies = streamed.copies.iter();
+    copies.filter_map(|copy| Some((&copy.store, copy.failure.as_ref()?)))
 }
 
 /// The trailers.
 pub(super) fn dump_complete(journal: &mut Journal, streamed: &Streamed) {
+    // We ended the dump ourselves, and `dump-exit` says why: nothing is known about its end.
+    if streamed.fault.is_some() && !streamed.unreadable {
+        return;
+    }
     let completeness = &streamed.completeness;
     let incomplete: Vec<_> = completeness
         .databases

@@ -142,7 +142,7 @@ async fn judged(
     mut journal: Journal,
     run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
 ) -> ExitStatus {
-    let display = display::Display::start(&context.progress, context.config.output);
+    let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
         ended = run(&mut journal) => End::Itself(ended),
         signal = interrupted() => End::Signal(signal),

@@ -41,11 +41,7 @@ pub const OUTPUTS: &[(&str, &str)] = &[
 
 /// Inputs that the bootstrap reads: name, default, what it is.
 const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
-    (
-        "command",
-        "gate",
-        "The command to run: `gate`, `backup`, `verify`, ….",
-    ),
+    ("command", "gate", "The command to run: `gate` or `verify`."),
     (
         "bin-path",
         "",
@@ -254,6 +250,7 @@ mod tests {
             help: "Address of the cluster's server.",
             secret: true,
             action: true,
+            list: false,
             commands: &["gate"],
         },
         Setting {
@@ -264,6 +261,7 @@ mod tests {
             help: "How stored bytes are verified: a | b.",
             secret: false,
             action: true,
+            list: false,
             commands: &["gate"],
         },
         Setting {
@@ -274,6 +272,7 @@ mod tests {
             help: "Only the preflight.",
             secret: false,
             action: false,
+            list: false,
             commands: &["gate"],
         },
     ];
@@ -292,7 +291,7 @@ mod tests {
 
             inputs:
               command:
-                description: 'The command to run: `gate`, `backup`, `verify`, ….'
+                description: 'The command to run: `gate` or `verify`.'
                 required: false
                 default: 'gate'
               bin-path:
@@ -380,7 +379,7 @@ mod tests {
         expect![[r#"
             | input | default | |
             |---|---|---|
-            | `command` | `gate` | The command to run: `gate`, `backup`, `verify`, …. |
+            | `command` | `gate` | The command to run: `gate` or `verify`. |
             | `bin-path` |  | A backup-action program on the runner, used as it is: for runners without a network. |
             | `database-url` |  | Address of the cluster's server. |
             | `verify` | `readback` | How stored bytes are verified: a \| b. |

@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::sync::Arc;
 
+/// Keeps other modules from making the proof of this step.
+struct Proof;
+
 /// A backup that exists in at least one store. Only [`ReadBack::publish`] makes it.
 pub struct Published {
     /// What is in the archive.
@@ -25,7 +28,7 @@ pub struct Published {
     pub copies: Vec<VerifiedCopy>,
     /// The copies that do not.
     pub lost: Vec<LostCopy>,
-    _only_here: (),
+    _proof: Proof,
 }
 
 impl ReadBack {
@@ -53,7 +56,7 @@ impl ReadBack {
             manifest,
             copies: Vec::new(),
             lost: self.lost,
-            _only_here: (),
+            _proof: Proof,
         };
         // Until every copy had its turn, an interrupted run takes all of them back.
         let mut finished = Vec::new();

@@ -35,6 +35,9 @@ pub struct Options {
     pub stall_timeout: Duration,
 }
 
+/// Keeps other modules from making the proof of this step.
+struct Proof;
+
 /// One store that an archive is being written to.
 pub struct OpenCopy {
     /// The store.
@@ -109,7 +112,7 @@ pub struct Streamed {
     pub levels_used: [u32; 2],
     /// The stores, not sealed.
     pub copies: Vec<OpenCopy>,
-    _only_here: (),
+    _proof: Proof,
 }
 
 /// Streams the dump of `child` into `copies`.
@@ -180,7 +183,7 @@ pub async fn stream(
         index,
         levels_used,
         copies,
-        _only_here: (),
+        _proof: Proof,
     })
 }
 
@@ -335,6 +338,7 @@ impl Pool {
 }
 
 fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
+    give_way();
     let mut encoder = Encoder::default();
     loop {
         let next = match jobs.lock() {
@@ -348,6 +352,17 @@ fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
         if job.reply.send(encoded).is_err() {
             return;
         }
+    }
+}
+
+/// Lets the reader, and a server on the same machine, go first: compression takes what is left of
+/// the cores, its queue grows when that is too little, and `auto` sees the queue.
+fn give_way() {
+    // Linux counts priority by thread; elsewhere this would slow the whole process. Without the
+    // right to it everything still works.
+    #[cfg(target_os = "linux")]
+    match rustix::process::setpriority_process(None, 10) {
+        Ok(()) | Err(_) => {}
     }
 }
 

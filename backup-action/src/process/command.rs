@@ -5,7 +5,7 @@ use crate::error::{Explained, Usage};
 use crate::secret::Secret;
 use anyhow::Context;
 use rustix::process::{Pid, Signal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::process::CommandExt;
@@ -238,8 +238,10 @@ impl RunAs {
         }
     }
 
-    /// Signals a group that belongs to the other user. Best effort: a rule for sudo may not allow
-    /// `kill`; closing the pipe ends the child then, at its next write.
+    /// Signals a group that belongs to the other user, and the groups of what it started: with
+    /// `use_pty`, the default of some distributions, sudo runs the program in a session of its
+    /// own. Best effort: a rule for sudo may not allow `kill`; closing the pipe ends the child
+    /// then, at its next write.
     pub(super) fn kill_group(&self, pgid: Pid, signal: Signal) {
         let RunAs::Sudo { name } = self else { return };
         let signal = if signal == Signal::KILL {
@@ -247,9 +249,13 @@ impl RunAs {
         } else {
             "-TERM"
         };
-        let group = format!("-{}", pgid.as_raw_nonzero());
+        let groups = descendant_groups(pgid.as_raw_nonzero().get());
+        if groups.is_empty() {
+            return;
+        }
         let status = new(Path::new("sudo"))
-            .args(["-n", "-u", name, "--", "kill", signal, "--", &group])
+            .args(["-n", "-u", name, "--", "kill", signal, "--"])
+            .args(groups.iter().map(|group| format!("-{group}")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -258,6 +264,43 @@ impl RunAs {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+/// The process groups of `leader` and of all its descendants, as far as anything lives in them.
+/// Without `/proc` its own.
+fn descendant_groups(leader: i32) -> BTreeSet<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return BTreeSet::from([leader]);
+    };
+    let mut children: BTreeMap<i32, Vec<(i32, i32)>> = BTreeMap::new();
+    let mut groups = BTreeSet::new();
+    for entry in entries.flatten() {
+        let stat = std::fs::read_to_string(entry.path().join("stat"));
+        if let Some((pid, parent, group)) = stat.ok().as_deref().and_then(parse_stat) {
+            children.entry(parent).or_default().push((pid, group));
+            if group == leader {
+                groups.insert(leader);
+            }
+        }
+    }
+    let mut waiting = vec![leader];
+    while let Some(parent) = waiting.pop() {
+        for (pid, group) in children.remove(&parent).unwrap_or_default() {
+            groups.insert(group);
+            waiting.push(pid);
+        }
+    }
+    groups
+}
+
+/// Process, parent and group of a line of `/proc/PID/stat`, unless it is a zombie. The name in
+/// the line may hold anything.
+fn parse_stat(stat: &str) -> Option<(i32, i32, i32)> {
+    let (pid, rest) = stat.split_once(" (")?;
+    let mut fields = rest.rsplit_once(") ")?.1.split(' ');
+    fields.next().filter(|state| *state != "Z")?;
+    let mut number = || fields.next()?.parse().ok();
+    Some((pid.parse().ok()?, number()?, number()?))
 }
 
 async fn id(what: &str, name: &str) -> anyhow::Result<u32> {
@@ -304,6 +347,14 @@ mod tests {
         let error = secret.build().unwrap_err().to_string();
         assert!(error.contains("cannot hand a secret"), "{error}");
         assert!(!error.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_name_forges_no_field_of_a_process() {
+        assert_eq!(parse_stat("7 (a) S 1 (b) R 3 4 5"), Some((7, 3, 4)));
+        assert_eq!(parse_stat("7 (sleep) S 2 6 6 0"), Some((7, 2, 6)));
+        assert_eq!(parse_stat("7 (sleep) Z 2 6 6 0"), None);
+        assert_eq!(parse_stat("7 (sleep"), None);
     }
 
     #[test]

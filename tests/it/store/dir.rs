@@ -3,6 +3,11 @@
     clippy::disallowed_methods,
     reason = "the tests mount a small file system"
 )]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on ends its test"
+)]
 
 use super::{key, kind, noise, send, store_object, told};
 use crate::support::need;

@@ -1,5 +1,9 @@
 //! Every kind of broken answer to every kind of request. Whatever happens: either the object is
 //! there with its bytes, or nothing is visible, nothing is left open, and the message says why.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on ends its test"
+)]
 
 use super::{PART, key, kind, noise, small_parts, store_object, told};
 use crate::support::peer::{Action, Fault, Peer, When};
@@ -126,7 +130,6 @@ async fn an_upload_survives_a_fault_or_leaves_nothing() {
             Ok(()) => "stored".to_owned(),
             Err(error) => format!("{:?}: {}", kind(error), told(error)),
         };
-        println!("{when:?} {fault:?} {length}: {outcome}");
         let once = matches!(when, When::First(_));
         // HEAD is how we decide: without it, or with a lie in it, the store proves nothing.
         if once && is_transient(fault) && result.is_err() {
@@ -178,7 +181,6 @@ async fn reads_survive_a_fault_or_say_why() {
         }
     }
     for (when, fault, whole, part) in cases.join_all().await {
-        println!("{when:?} {fault:?}: {whole:?}, {part:?}");
         for (result, once) in [(&whole, matches!(when, When::First(_))), (&part, true)] {
             if once && is_transient(fault) {
                 assert!(matches!(result, Ok(true)), "{when:?} {fault:?}: {result:?}");
@@ -207,6 +209,16 @@ async fn a_lost_answer_is_decided_by_looking() {
         .unwrap();
     assert_eq!(peer.count(Action::PutObject), 2);
     assert_eq!(peer.count(Action::HeadObject), 1);
+    let seen = peer.seen();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|s| (s.index, s.method.as_str(), s.action, s.fault))
+        .collect();
+    let lost = Some(Fault::ResetAfterApplied);
+    assert_eq!(seen[0], (0, "PUT", Action::PutObject, lost));
+    assert_eq!(seen[1], (1, "PUT", Action::PutObject, None));
+    assert_eq!(seen[2], (2, "HEAD", Action::HeadObject, None));
+    assert!(peer.seen()[0].target.contains("/own?"));
     // Every answer is lost, and still the object is ours.
     let (peer, store, _) = behind_peer(server, "lost").await;
     peer.inject(When::Every(Action::PutObject), Fault::ResetAfterApplied);

@@ -491,12 +491,12 @@ fn give_to_server_user(dir: &Path) {
 
 /// Sends a signal by its name.
 pub(crate) fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill")
+    // An exit status other than 0 means that it ended by itself.
+    Command::new("kill")
         .args([&format!("-{name}"), &pid.to_string()])
         .stderr(Stdio::null())
-        .status();
-    // It may have ended by itself.
-    drop(status.expect("kill starts"));
+        .status()
+        .expect("kill starts");
 }
 
 /// Whether a process exists and is no zombie.

@@ -1,4 +1,9 @@
 //! What the tests share: where the tools are, and what to do when one is missing.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a helper that cannot go on ends its test, and says what could not run"
+)]
 
 pub(crate) mod cluster;
 pub(crate) mod peer;

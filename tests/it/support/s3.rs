@@ -4,6 +4,10 @@
     clippy::disallowed_methods,
     reason = "the tests start the server that they talk to"
 )]
+#![expect(
+    clippy::expect_used,
+    reason = "a helper that cannot go on ends its test"
+)]
 
 use super::{need, tool};
 use aws_sdk_s3::Client;

@@ -95,6 +95,8 @@ pub(crate) struct Lexer {
     parens: u32,
     /// `BEGIN ATOMIC` and `CASE` that wait for their `END`.
     atomic: u32,
+    /// The same as psql counts it: every word `begin` in CREATE FUNCTION opens, as a name too.
+    psql_atomic: u32,
     /// The token before was `BEGIN`.
     after_begin: bool,
     /// `standard_conforming_strings` is off.
@@ -305,6 +307,7 @@ impl Lexer {
             self.head.clear();
             self.parens = 0;
             self.atomic = 0;
+            self.psql_atomic = 0;
             self.after_begin = false;
             self.mode = Mode::Code;
             let bytes = std::mem::take(&mut self.text);

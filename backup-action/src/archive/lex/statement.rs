@@ -135,6 +135,15 @@ impl Lexer {
                 self.atomic -= 1;
             }
         }
+        if begin && self.head.creates_routine() {
+            self.psql_atomic += 1;
+        } else if self.psql_atomic > 0 && self.parens == 0 {
+            if self.text.eq_ignore_ascii_case(b"case") {
+                self.psql_atomic += 1;
+            } else if self.text.eq_ignore_ascii_case(b"end") {
+                self.psql_atomic -= 1;
+            }
+        }
         let text = std::mem::take(&mut self.text);
         self.token(|| Token::Word(text));
         self.after_begin = begin && self.head.creates_routine();
@@ -285,6 +294,9 @@ impl Lexer {
         self.close(end, out);
         self.mode = Mode::Blank;
         self.mid_line = true;
+        if self.psql_atomic > 0 {
+            out.entries.psql_loses_track();
+        }
         if let Some((name, value)) = self.head.setting() {
             if name.eq_ignore_ascii_case(b"standard_conforming_strings") {
                 self.backslashes = value.eq_ignore_ascii_case(b"off");
