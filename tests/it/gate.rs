@@ -1,1 +1,12 @@
-//! placeholder
+//! The gate from end to end: the real binary, real PostgreSQL, a directory and a real S3 server.
+
+mod actions;
+mod before;
+mod calls;
+mod disk;
+mod dump;
+mod happy;
+mod readers;
+mod signals;
+mod stores;
+mod world;

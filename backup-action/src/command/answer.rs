@@ -2,11 +2,13 @@
 //! output that the deploy job reads can change the exit status; everything else is a warning.
 
 use super::journal::Finished;
-use super::{Context, ExitStatus, print, rendered, say};
+use super::{Context, ExitStatus, print, rendered, reported, say};
+use crate::check::Verdict;
 use crate::error;
 use crate::github::commands;
 use crate::github::output::{self, Extra, Outputs};
-use crate::report::{escape, json, markdown};
+use crate::github::runner::Runner;
+use crate::report::{Report, escape, json, markdown};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
@@ -14,58 +16,85 @@ use std::path::{Path, PathBuf};
 pub(crate) fn give(
     context: &Context,
     outputs: Option<Outputs>,
-    finished: &Finished,
+    mut finished: Finished,
     status: ExitStatus,
 ) -> ExitStatus {
+    let report_file = report_file(context);
+    // The outputs come first: when they fail, everything after them says so.
+    let status = write_outputs(outputs, &mut finished, report_file.as_deref(), status);
     let report = &finished.report;
-    let mut status = status;
     match rendered(report, context.config.output).and_then(|text| print(&text)) {
         Ok(()) => {}
-        Err(error) => warn(context, &error),
+        Err(error) => warn(context.runner.as_ref(), &error),
     }
-    if context.runner.is_some() {
-        // The JSON on standard output stays parseable: commands go to standard error then.
-        for line in commands::annotations(report) {
-            say(&format!("{line}\n"));
-        }
-    }
-    let report_file = report_file(context);
     if let Some(path) = &report_file
         && let Err(error) = json::render(report).and_then(|text| write(path, &text))
     {
-        warn(context, &error);
+        warn(context.runner.as_ref(), &error);
     }
-    let summary = markdown::summary(report);
     if let Some(path) = &context.config.summary
-        && let Err(error) = write(path, &summary)
+        && let Err(error) = write(path, &markdown::summary(report))
     {
-        warn(context, &error);
+        warn(context.runner.as_ref(), &error);
     }
-    let job_summary = context
-        .runner
-        .as_ref()
-        .and_then(|runner| runner.summary.as_deref());
-    if let Some(path) = job_summary
-        && let Err(error) = output::write_summary(path, &summary)
+    tell_runner(context.runner.as_ref(), report);
+    status
+}
+
+/// Tells the runner about a gate that could not start; the message itself is shown by the caller.
+pub(crate) fn refuse(
+    runner: Option<&Runner>,
+    outputs: Option<Outputs>,
+    mut finished: Finished,
+    status: ExitStatus,
+) -> ExitStatus {
+    let status = write_outputs(outputs, &mut finished, None, status);
+    tell_runner(runner, &finished.report);
+    status
+}
+
+/// Annotations and the job summary.
+fn tell_runner(runner: Option<&Runner>, report: &Report) {
+    let Some(found) = runner else { return };
+    // The JSON on standard output stays parseable: commands go to standard error.
+    for line in commands::annotations(report) {
+        say(&format!("{line}\n"));
+    }
+    if let Some(path) = &found.summary
+        && let Err(error) = output::write_summary(path, &markdown::summary(report))
     {
-        warn(context, &error);
+        warn(runner, &error);
     }
+}
+
+/// Writes the step outputs. What the deploy job cannot read must not be called passed.
+fn write_outputs(
+    outputs: Option<Outputs>,
+    finished: &mut Finished,
+    report_file: Option<&Path>,
+    status: ExitStatus,
+) -> ExitStatus {
     let Some(outputs) = outputs else {
         return status;
     };
     let extra = Extra {
         receipt_key: finished.receipt_key.as_deref(),
         manifest_key: finished.manifest_key.as_deref(),
-        report_path: report_file.as_deref(),
+        report_path: report_file,
     };
-    if let Err(error) = outputs.finish(report, extra) {
-        warn(context, &error);
-        // A closed gate stays closed for its own reason; an open one could not be said to be open.
-        if status == ExitStatus::PASSED {
-            status = ExitStatus::ERROR;
-        }
+    let Err(error) = outputs.finish(&finished.report, extra) else {
+        return status;
+    };
+    let report = &mut finished.report;
+    // A closed gate stays closed for its own reason; an open one could not be said to be open.
+    if status != ExitStatus::PASSED {
+        report.notes.push(error::one_line(&error));
+        return status;
     }
-    status
+    report.verdict = Verdict::Error;
+    report.exit_code = ExitStatus::ERROR.0;
+    report.error = Some(reported(&error));
+    ExitStatus::ERROR
 }
 
 /// Where the JSON report goes: as asked, else into the job's own directory.
@@ -80,9 +109,9 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
-fn warn(context: &Context, error: &anyhow::Error) {
+fn warn(runner: Option<&Runner>, error: &anyhow::Error) {
     let message = error::one_line(error);
-    match context.runner {
+    match runner {
         Some(_) => say(&format!(
             "{}\n",
             commands::annotation(commands::Level::Warning, "backup-action", &message)

@@ -162,7 +162,7 @@ async fn preflight(
     };
     let (found, probes) = tokio::join!(
         preflight::run(&connection, &options),
-        gate_checks::probe_stores(stores, keys)
+        gate_checks::probe_stores(stores, keys, &context.cleanup)
     );
     journal.checks.extend(found.checks);
     let Some(server) = found.server else {
@@ -441,7 +441,7 @@ async fn store_receipt(context: &Context, journal: &mut Journal, copies: &[Store
         .retain(|check| check.id != CheckId::ReceiptStored);
     let result = match report::json::render(&report) {
         Ok(text) if status == super::ExitStatus::PASSED => {
-            gate_checks::put_everywhere(copies, &key, Bytes::from(text)).await
+            gate_checks::put_everywhere(copies, &key, Bytes::from(text), &context.cleanup).await
         }
         // A closed gate leaves no receipt: a deploy job must not find one.
         Ok(_) => return,

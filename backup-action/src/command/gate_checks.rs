@@ -9,6 +9,7 @@ use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::error;
 use crate::github::commands;
+use crate::pipeline::cleanup::{Cleanup, Undo};
 use crate::pipeline::publish::Published;
 use crate::pipeline::readback::ReadBack;
 use crate::pipeline::stream::Streamed;
@@ -19,6 +20,7 @@ use crate::secret::Secret;
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use bytes::Bytes;
+use std::sync::Mutex;
 
 /// Registers the masks of `secrets` with the runner, before any child starts.
 pub(super) fn mask(context: &Context, secrets: &[Secret]) {
@@ -40,21 +42,45 @@ pub(super) struct Probe {
 
 /// Writes, reads and deletes a small object in every store, and looks whether the names of this
 /// backup are free.
-pub(super) async fn probe_stores(stores: &[Store], keys: &BackupKeys) -> Vec<Probe> {
+pub(super) async fn probe_stores(
+    stores: &[Store],
+    keys: &BackupKeys,
+    cleanup: &Cleanup,
+) -> Vec<Probe> {
     let mut probes = Vec::new();
     for store in stores {
         probes.push(Probe {
             store: store.clone(),
-            result: probe(store, keys).await,
+            result: probe(store, keys, cleanup).await,
         });
     }
     probes
 }
 
-async fn probe(store: &Store, keys: &BackupKeys) -> anyhow::Result<String> {
+async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::Result<String> {
     let mut nonce = [0; 8];
     getrandom::fill(&mut nonce).context("could not get random bytes")?;
-    let capabilities = store.probe(&crate::archive::index::to_hex(&nonce)).await?;
+    let nonce = crate::archive::index::to_hex(&nonce);
+    // The probe cleans up by itself; these are for a run that is interrupted in the middle of it.
+    let [object, parts] = Key::probes(&nonce);
+    let tickets = Mutex::new(vec![cleanup.add(Undo::Delete(store.clone(), object))]);
+    let capabilities = store
+        .probe_watched(&nonce, &|handle| {
+            let undo = Undo::Abort(store.clone(), parts.clone(), handle);
+            match tickets.lock() {
+                Ok(mut tickets) => tickets.push(cleanup.add(undo)),
+                Err(poisoned) => poisoned.into_inner().push(cleanup.add(undo)),
+            }
+        })
+        .await;
+    let tickets = match tickets.into_inner() {
+        Ok(tickets) => tickets,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    for ticket in tickets {
+        cleanup.disarm(ticket);
+    }
+    let capabilities = capabilities?;
     for key in [&keys.archive, &keys.index, &keys.manifest] {
         if store.head(key).await?.is_some() {
             return Err(error::Explained::new(
@@ -184,9 +210,16 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
     let finished = &streamed.finished;
     let place = &streamed.completeness.ended_in;
     if let Some(fault) = streamed.fault.as_ref().filter(|_| !streamed.unreadable) {
+        let lost: Vec<String> = lost(streamed)
+            .map(|(store, error)| format!("; {}: {}", store.describe(), error::one_line(error)))
+            .collect();
         journal.check(Check::failed(
             CheckId::DumpExit,
-            format!("the dump was ended: {}", error::one_line(fault)),
+            format!(
+                "the dump was ended: {}{}",
+                error::one_line(fault),
+                lost.concat()
+            ),
             error::hint(fault)
                 .or_else(|| lost_hint(streamed))
                 .unwrap_or_else(|| "Look at the message and run the gate again.".to_owned()),
@@ -223,15 +256,21 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
 }
 
 fn lost_hint(streamed: &Streamed) -> Option<String> {
-    streamed
-        .copies
-        .iter()
-        .filter_map(|copy| copy.failure.as_ref())
-        .find_map(error::hint)
+    lost(streamed).find_map(|(_, error)| error::hint(error))
+}
+
+/// The stores that were given up while the dump ran.
+fn lost(streamed: &Streamed) -> impl Iterator<Item = (&Store, &anyhow::Error)> {
+    let copies = streamed.copies.iter();
+    copies.filter_map(|copy| Some((&copy.store, copy.failure.as_ref()?)))
 }
 
 /// The trailers.
 pub(super) fn dump_complete(journal: &mut Journal, streamed: &Streamed) {
+    // We ended the dump ourselves, and `dump-exit` says why: nothing is known about its end.
+    if streamed.fault.is_some() && !streamed.unreadable {
+        return;
+    }
     let completeness = &streamed.completeness;
     let incomplete: Vec<_> = completeness
         .databases
@@ -567,17 +606,23 @@ pub(super) fn published(
     journal.check(check);
 }
 
-/// Puts a small object into every store.
+/// Puts a small object into every store, or leaves it in none.
 pub(super) async fn put_everywhere(
     stores: &[Store],
     key: &Key,
     bytes: Bytes,
+    cleanup: &Cleanup,
 ) -> anyhow::Result<()> {
+    let mut tickets = Vec::new();
     for store in stores {
+        tickets.push(cleanup.add(Undo::Delete(store.clone(), key.clone())));
         store
             .put(key, bytes.clone(), "application/json")
             .await
             .with_context(|| format!("could not store {}", store.locate(key)))?;
+    }
+    for ticket in tickets {
+        cleanup.disarm(ticket);
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
     };
     let config = match Config::resolve(name, matches, &|name| std::env::var_os(name)) {
         Ok(config) => config,
-        Err(error) => return finish_plain(Err(error)),
+        Err(error) => return refused(name, runner.as_ref(), outputs, error),
     };
     let context = Context {
         config,
@@ -107,6 +107,24 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         "extract" => finish_plain(interruptible(extract::run(&context)).await),
         other => finish_plain(Err(anyhow::anyhow!("command \"{other}\" is not built in"))),
     }
+}
+
+/// A command line or a configuration that cannot be used: shown, and for a gate in a workflow also
+/// in the job summary and the outputs.
+fn refused(
+    command: &str,
+    runner: Option<&Runner>,
+    outputs: Option<Outputs>,
+    error: anyhow::Error,
+) -> ExitStatus {
+    let mut journal = Journal::new("gate");
+    journal.error = Some(reported(&error));
+    let status = finish_plain(Err(error));
+    if command != "gate" {
+        return status;
+    }
+    let finished = journal.into_report(status.0, runner.map(|runner| runner.run.clone()));
+    answer::refuse(runner, outputs, finished, status)
 }
 
 fn begin_outputs(command: &str, runner: Option<&Runner>) -> anyhow::Result<Option<Outputs>> {
@@ -167,7 +185,7 @@ async fn judged(
         status.0,
         context.runner.as_ref().map(|runner| runner.run.clone()),
     );
-    answer::give(context, outputs, &finished, status)
+    answer::give(context, outputs, finished, status)
 }
 
 enum End {

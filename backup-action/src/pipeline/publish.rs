@@ -1,7 +1,7 @@
 //! Index, then manifest: with the manifest the backup exists. Each copy is published by itself, so
 //! that one store failing does not spoil the other.
 
-use super::cleanup::{Cleanup, Undo};
+use super::cleanup::{Cleanup, Ticket, Undo};
 use super::readback::{ReadBack, VerifiedCopy};
 use super::seal::LostCopy;
 use crate::archive::index::{Index, Sha256Digest};
@@ -58,14 +58,22 @@ impl ReadBack {
             lost: self.lost,
             _proof: Proof,
         };
+        // Until every copy had its turn, an interrupted run takes all of them back.
+        let mut finished = Vec::new();
         for copy in self.copies {
             match publish_copy(&copy, keys, &index_bytes, &manifest_bytes, cleanup).await {
-                Ok(()) => published.copies.push(copy),
+                Ok(tickets) => {
+                    finished.extend(tickets);
+                    published.copies.push(copy);
+                }
                 Err(error) => published.lost.push(LostCopy {
                     store: copy.store,
                     error,
                 }),
             }
+        }
+        for ticket in finished {
+            cleanup.disarm(ticket);
         }
         if published.copies.is_empty() {
             let reasons: Vec<_> = published
@@ -91,7 +99,7 @@ async fn publish_copy(
     index: &Bytes,
     manifest: &Bytes,
     cleanup: &Cleanup,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<[Ticket; 3]> {
     let store = &copy.store;
     let index_ticket = cleanup.add(Undo::Delete(store.clone(), keys.index.clone()));
     store
@@ -112,10 +120,7 @@ async fn publish_copy(
         stored == *manifest,
         "the stored manifest reads back with other bytes than were written"
     );
-    for ticket in [manifest_ticket, index_ticket, copy.ticket] {
-        cleanup.disarm(ticket);
-    }
-    Ok(())
+    Ok([manifest_ticket, index_ticket, copy.ticket])
 }
 
 /// The index as it is stored: JSON in gzip.

@@ -59,13 +59,17 @@ fn join(sections: Vec<String>) -> String {
 }
 
 fn verdict(report: &Report) -> String {
+    let interrupted = format!(
+        "was interrupted by {}",
+        text(report.interrupted_by.as_deref().unwrap_or("a signal"))
+    );
     let (sign, word) = match Ending::of(report) {
         Ending::Passed => ("✅", "passed"),
         Ending::DryRun => ("☑️", "passed as a dry run"),
         Ending::Failed => ("❌", "failed"),
         Ending::Error if report.exit_code == 2 => ("❌", "cannot start"),
         Ending::Error => ("❌", "could not check"),
-        Ending::Interrupted => ("❌", "was interrupted"),
+        Ending::Interrupted => ("❌", interrupted.as_str()),
     };
     let what = match report.command.as_str() {
         "gate" => "Backup gate".to_owned(),

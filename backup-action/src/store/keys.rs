@@ -91,6 +91,11 @@ impl Key {
         Key(format!("probes/probe_{nonce}_{what}"))
     }
 
+    /// What a probe with this nonce may leave when it is interrupted: an object, and an upload.
+    pub(crate) fn probes(nonce: &str) -> [Key; 2] {
+        [Key::probe(nonce, "object"), Key::probe(nonce, "parts")]
+    }
+
     /// A key that somebody typed or wrote into a manifest.
     ///
     /// # Errors

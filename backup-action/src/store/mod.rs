@@ -151,9 +151,22 @@ impl Store {
     /// finds out what the store can do. Call it before anything is written: a store that knows
     /// no create-only writes or checksums is served without from then on.
     pub async fn probe(&self, nonce: &str) -> Result<Capabilities> {
+        self.probe_watched(nonce, &|_| {}).await
+    }
+
+    /// [`Store::probe`]; hands the upload that it begins to `begun` first, so that an interrupted
+    /// probe can be taken back.
+    pub async fn probe_watched(
+        &self,
+        nonce: &str,
+        begun: &(dyn Fn(AbortHandle) + Sync),
+    ) -> Result<Capabilities> {
         match &*self.0 {
             Backend::Dir(dir) => probe::dir(dir, nonce).await,
-            Backend::S3(s3) => probe::s3(s3, nonce).await,
+            Backend::S3(s3) => {
+                let begun = |shared| begun(AbortHandle(AbortKind::S3(shared)));
+                probe::s3(s3, nonce, &begun).await
+            }
         }
     }
 

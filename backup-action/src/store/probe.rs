@@ -8,6 +8,7 @@ use super::keys::Key;
 use super::s3::{S3Store, nonce, patiently};
 use super::s3_error::{Call, Failure, code, failure, nonsense, status};
 use super::s3_put::Put;
+use super::s3_state::Shared;
 use super::s3_upload::{S3Upload, probe_abort};
 use anyhow::{Result, anyhow};
 use aws_sdk_s3::primitives::ByteStream;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
 use jiff::SignedDuration;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const TEXT: &str = "text/plain";
@@ -104,7 +106,11 @@ pub(super) async fn dir(dir: &DirStore, nonce: &str) -> Result<Capabilities> {
 }
 
 /// Uses every right that a backup needs, and tries out what the store promises.
-pub(super) async fn s3(store: &S3Store, nonce: &str) -> Result<Capabilities> {
+pub(super) async fn s3(
+    store: &S3Store,
+    nonce: &str,
+    begun: &(dyn Fn(Arc<Shared>) + Sync),
+) -> Result<Capabilities> {
     reach(store).await?;
     let key = Key::probe(nonce, "object");
     let bytes = Bytes::from(format!("backup-action probe {nonce}\n"));
@@ -115,7 +121,7 @@ pub(super) async fn s3(store: &S3Store, nonce: &str) -> Result<Capabilities> {
             checksums = Checksums::Ignored;
         }
         same(&store.get(&key, 4096).await?, &bytes)?;
-        let abort = can_abort(store, &Key::probe(nonce, "parts")).await?;
+        let abort = can_abort(store, &Key::probe(nonce, "parts"), begun).await?;
         Ok((conditional_writes, abort))
     }
     .await;
@@ -255,8 +261,13 @@ async fn wrong_sum_is_refused(store: &S3Store, key: &Key, bytes: &Bytes) -> Resu
 }
 
 /// Starts a multipart upload and aborts it.
-async fn can_abort(store: &S3Store, key: &Key) -> Result<bool> {
+async fn can_abort(
+    store: &S3Store,
+    key: &Key,
+    begun: &(dyn Fn(Arc<Shared>) + Sync),
+) -> Result<bool> {
     let upload = S3Upload::start(store.clone(), key.clone(), 0).await?;
+    begun(upload.shared());
     probe_abort(upload).await
 }
 

@@ -11,6 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+/// How long the answer to a CreateMultipartUpload is waited for before the store is asked for it.
+const CREATED_DEADLINE: Duration = Duration::from_millis(1500);
+
 /// Ends an upload from outside or after an error.
 pub(super) async fn abort(shared: &Arc<Shared>) -> Result<()> {
     shared.cancel.send_replace(true);
@@ -42,13 +45,17 @@ pub(super) async fn abort(shared: &Arc<Shared>) -> Result<()> {
 async fn clean_up(shared: &Arc<Shared>, before: Stage) -> Result<()> {
     shared.parts.lock().await.shutdown().await;
     let mut created = shared.created.subscribe();
-    let answered = created
-        .wait_for(|created| !matches!(created, Created::Asked))
-        .await?
-        .clone();
-    match answered {
-        Created::Yes(id) => abort_upload(shared, &id).await?,
-        Created::No | Created::Failed | Created::Asked => {}
+    let asked = tokio::time::timeout(
+        CREATED_DEADLINE,
+        created.wait_for(|created| !matches!(created, Created::Asked)),
+    );
+    let answered = match asked.await {
+        Ok(answered) => answered?.clone(),
+        // What it began without saying so is found below.
+        Err(_) => Created::Asked,
+    };
+    if let Created::Yes(id) = &answered {
+        abort_upload(shared, id).await?;
     }
     sweep_twins(shared).await?;
     // A Complete or Put whose answer nobody waited for may have been applied.

@@ -74,6 +74,8 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) action: Action,
     pub(crate) fault: Option<Fault>,
+    /// The `Range` header, such as `bytes=0-99`.
+    pub(crate) range: Option<String>,
 }
 
 /// Which requests a fault is for.
@@ -85,6 +87,8 @@ pub(crate) enum When {
     First(Action),
     /// Every request of a kind.
     Every(Action),
+    /// Every request of a kind whose target holds this text.
+    Target(Action, &'static str),
     /// Every request.
     Always,
 }
@@ -175,6 +179,7 @@ impl Drop for Peer {
 struct Request {
     method: String,
     target: String,
+    range: Option<String>,
     /// Without `Expect` and `Connection`, neither of which is signed.
     head: Vec<u8>,
     body: Vec<u8>,
@@ -195,6 +200,7 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
             When::Index(wanted) => wanted == index,
             When::First(wanted) => first && wanted == action,
             When::Every(wanted) => wanted == action,
+            When::Target(wanted, part) => wanted == action && request.target.contains(part),
             When::Always => true,
         };
         let rule = script.rules.iter().find(|(when, _)| fits(when));
@@ -205,6 +211,7 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
             target: request.target.clone(),
             action,
             fault,
+            range: request.range.clone(),
         });
         fault
     };
@@ -287,6 +294,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
     let target = first.next().unwrap_or_default().to_owned();
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     let mut length = 0;
+    let mut range = None;
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         match name.to_ascii_lowercase().as_str() {
@@ -295,6 +303,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
                 client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                 continue;
             }
+            "range" => range = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap_or(0),
             "transfer-encoding" => panic!("the client sent a body of unknown length"),
             _ => {}
@@ -311,6 +320,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
     Ok(Some(Request {
         method,
         target,
+        range,
         head: head.into_bytes(),
         body,
     }))

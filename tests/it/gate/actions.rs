@@ -1,0 +1,81 @@
+//! The real program in a real workflow: the deploy job runs behind a good cluster, and does not
+//! behind a dump that was killed in the middle.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy does not see as tests"
+)]
+
+use super::world::{PASSWORD, sample};
+use crate::actions::run_act;
+use crate::support::run::{PROGRAM, forms};
+use crate::support::{need, tool};
+use std::path::Path;
+
+#[test]
+fn deploy_runs_only_behind_a_backup_that_is_whole() {
+    let test = "act";
+    let Some(act) = need(test, "act", tool("act")) else {
+        return;
+    };
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let store = tempfile::tempdir().unwrap();
+    let url = cluster.url();
+    let fake = cluster.fake_bin_dir("dies-after-half");
+    let run = |bin_dir: &Path| {
+        let vars = [
+            ("COMMAND", "gate"),
+            ("LOCAL", store.path().to_str().unwrap()),
+            ("PG_BIN_DIR", bin_dir.to_str().unwrap()),
+        ];
+        run_act(
+            &act,
+            Path::new(PROGRAM),
+            &vars,
+            &[("DATABASE_URL", &url)],
+            &[],
+        )
+    };
+
+    let good = run(&cluster.bin_dir);
+    assert!(good.success, "{}", good.log);
+    assert_eq!(good.gate_result, "success");
+    assert_eq!(good.outputs["passed"], "true");
+    let key = good.deployed.as_deref().unwrap();
+    assert_eq!(key, good.outputs["archive-key"]);
+    assert!(store.path().join(key).is_file());
+    assert!(
+        good.summary.contains("deploy may go on"),
+        "{}",
+        good.summary
+    );
+
+    let bad = run(fake.path());
+    assert!(!bad.success, "{}", bad.log);
+    assert_eq!(bad.deployed, None, "{}", bad.log);
+    assert_eq!(bad.gate_result, "failure");
+    assert_eq!(bad.outputs["passed"], "false");
+    assert!(
+        bad.outputs["failed-checks"].contains("dump-exit"),
+        "{:?}",
+        bad.outputs
+    );
+    assert!(bad.summary.contains("deploy blocked"), "{}", bad.summary);
+    assert!(
+        bad.summary.contains("was killed (signal 9"),
+        "{}",
+        bad.summary
+    );
+    assert!(
+        bad.summary.contains(key),
+        "what still protects: {}",
+        bad.summary
+    );
+
+    for secret in forms(&[PASSWORD.to_owned()]) {
+        for text in [&good.log, &good.summary, &bad.log, &bad.summary] {
+            assert!(!text.contains(&secret), "{secret} in {text}");
+        }
+    }
+}
