@@ -258,6 +258,12 @@ async fn dump(
         return Ok(None);
     };
     journal.databases = manifest::summarise(index);
+    if let Some(first) = streamed.unreadable_by_psql.first() {
+        journal.notes.push(format!(
+            "psql takes the name `begin` in {} of the dump's statements for BEGIN ATOMIC and cannot restore them as they are (first: {first}); rename these functions",
+            streamed.unreadable_by_psql.len()
+        ));
+    }
     gate_checks::not_empty(
         journal,
         index,

@@ -5,10 +5,12 @@
 //! Publishing an unverified archive does not compile. Nothing here prints or decides a verdict.
 
 pub mod cleanup;
+mod compressors;
 pub mod fetch;
 pub mod level;
 pub mod progress;
 pub mod publish;
 pub mod readback;
 pub mod seal;
+mod source;
 pub mod stream;

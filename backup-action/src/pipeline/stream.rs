@@ -5,24 +5,23 @@
 //! the dump. Nothing becomes visible in a store here: that is `seal`'s.
 
 use super::cleanup::{Cleanup, Ticket, Undo};
-use super::level::LevelControl;
+use super::compressors::{Pool, Reply};
 use super::progress::Progress;
-use crate::archive::compress::{BLOCK_BYTES, Encoded, Encoder};
+use super::source::{Block, Input, Spare};
+use crate::archive::compress::Encoded;
 use crate::archive::digest::{self, Digester, Digests};
 use crate::archive::index::{Index, Member, Sha256Digest};
 use crate::archive::scan::Scanner;
-use crate::archive::scanned::{Completeness, Piece, Scan};
+use crate::archive::scanned::{Completeness, Scan};
 use crate::config::Level;
 use crate::process::{Finished, Running, StopHandle};
 use crate::store::{Key, Store, Upload};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc as sync_mpsc};
+use std::sync::{Arc, mpsc as sync_mpsc};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// How a dump is streamed.
 #[derive(Clone, Debug)]
@@ -106,6 +105,9 @@ pub struct Streamed {
     pub fault: Option<anyhow::Error>,
     /// Whether the fault is that the bytes were not those of a dump (and not trouble of ours).
     pub unreadable: bool,
+    /// Objects whose statements psql takes for something else, so that the dump cannot be restored
+    /// with it as it is. Hostile text.
+    pub unreadable_by_psql: Vec<String>,
     /// The index of what was written; none when the stream ended early.
     pub index: Option<Index>,
     /// Lowest and highest level used.
@@ -134,7 +136,7 @@ pub async fn stream(
     let in_flight = options.jobs * 2 + 2;
     let (ordered, mut members) = mpsc::channel(in_flight);
     let (digest_queue, digest_blocks) = sync_mpsc::sync_channel(2);
-    let pool = Pool::start(options)?;
+    let pool = Pool::start(options.level, options.jobs)?;
     let reader = {
         let progress = Arc::clone(progress);
         tokio::task::spawn_blocking(move || read(stdout, &pool, &digest_queue, &ordered, &progress))
@@ -170,6 +172,7 @@ pub async fn stream(
         .context("the thread that digests the dump panicked")?;
     let finished = child.finish().await?;
     let completeness = read.scan.completeness.clone();
+    let unreadable_by_psql = unreadable_by_psql(&read.scan);
     let levels_used = written.levels();
     let index = match fault {
         None => Some(written.index(read.scan, digests?)?),
@@ -182,49 +185,11 @@ pub async fn stream(
         unreadable,
         index,
         levels_used,
+        unreadable_by_psql,
         copies,
         _proof: Proof,
     })
 }
-
-/// A piece of the dump with what the scanner found in it.
-struct Block {
-    bytes: Vec<u8>,
-    start: u64,
-    pieces: Vec<Piece>,
-    spare: Spare,
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.spare.give(std::mem::take(&mut self.bytes));
-    }
-}
-
-/// Buffers that were used before: a fresh megabyte costs 256 page faults.
-#[derive(Clone, Default)]
-struct Spare(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Spare {
-    /// A buffer of [`BLOCK_BYTES`], with anything in it.
-    fn take(&self) -> Vec<u8> {
-        let used = match self.0.lock() {
-            Ok(mut buffers) => buffers.pop(),
-            Err(_) => None,
-        };
-        let mut buffer = used.unwrap_or_default();
-        buffer.resize(BLOCK_BYTES, 0);
-        buffer
-    }
-
-    fn give(&self, buffer: Vec<u8>) {
-        if let Ok(mut buffers) = self.0.lock() {
-            buffers.push(buffer);
-        }
-    }
-}
-
-type Reply = oneshot::Receiver<anyhow::Result<Encoded>>;
 
 struct Reading {
     scan: Scan,
@@ -286,148 +251,12 @@ fn read(
     }
 }
 
-/// Reads the pipe in large pieces.
-///
-/// pg_dump writes 4 KiB at a time. Whoever reads as soon as there is something is woken 250,000
-/// times for a gigabyte, and pays for it with half a core. A short pause lets the pipe fill instead;
-/// it is far too short to fill the whole pipe at any speed of pg_dump, so nobody waits.
-struct Input {
-    stdout: File,
-    pause: Option<Duration>,
-}
-
-impl Input {
-    fn new(stdout: File) -> Input {
-        let pause = (pipe_bytes(&stdout) >= 512 * 1024).then_some(Duration::from_micros(700));
-        Input { stdout, pause }
-    }
-
-    /// Fills `bytes`, or less at the end of the dump; returns how much.
-    fn fill(&mut self, bytes: &mut [u8], progress: &Progress) -> std::io::Result<usize> {
-        const ENOUGH: usize = 64 * 1024;
-        let mut filled = 0;
-        while filled < bytes.len() {
-            progress.waiting(true);
-            let read = self.stdout.read(&mut bytes[filled..]);
-            progress.waiting(false);
-            match read {
-                Ok(0) => break,
-                Ok(count) => {
-                    filled += count;
-                    if let Some(pause) = self.pause.filter(|_| count < ENOUGH) {
-                        std::thread::sleep(pause);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
-    }
-}
-
-/// How much the pipe holds; 0 where that is not known.
-fn pipe_bytes(pipe: &File) -> usize {
-    #[cfg(target_os = "linux")]
-    return rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(0);
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = pipe;
-        0
-    }
-}
-
 fn digest_all(blocks: &sync_mpsc::Receiver<Arc<Block>>) -> anyhow::Result<Digests> {
     let mut digester = Digester::new();
     while let Ok(block) = blocks.recv() {
         digester.feed(&block.bytes, block.start, &block.pieces)?;
     }
     Ok(digester.finish())
-}
-
-/// The compressing threads. They end when the pool is dropped.
-struct Pool {
-    work: sync_mpsc::Sender<Job>,
-    queued: Arc<AtomicUsize>,
-    level: LevelControl,
-    threads: usize,
-}
-
-struct Job {
-    block: Arc<Block>,
-    level: u32,
-    reply: oneshot::Sender<anyhow::Result<Encoded>>,
-}
-
-impl Pool {
-    fn start(options: &Options) -> anyhow::Result<Pool> {
-        let (work, jobs) = sync_mpsc::channel::<Job>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        let queued = Arc::new(AtomicUsize::new(0));
-        for number in 0..options.jobs {
-            let (jobs, queued) = (Arc::clone(&jobs), Arc::clone(&queued));
-            std::thread::Builder::new()
-                .name(format!("compress-{number}"))
-                .spawn(move || compress_jobs(&jobs, &queued))
-                .context("could not start a compressing thread")?;
-        }
-        Ok(Pool {
-            work,
-            queued,
-            level: LevelControl::new(options.level),
-            threads: options.jobs,
-        })
-    }
-
-    fn submit(&self, block: Arc<Block>) -> Reply {
-        let level = self
-            .level
-            .choose(self.queued.load(Ordering::Relaxed), self.threads);
-        let (reply, receiver) = oneshot::channel();
-        self.queued.fetch_add(1, Ordering::Relaxed);
-        // When every thread is gone the reply channel is closed, and the writer says so.
-        if self
-            .work
-            .send(Job {
-                block,
-                level,
-                reply,
-            })
-            .is_err()
-        {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-        }
-        receiver
-    }
-}
-
-fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
-    give_way();
-    let mut encoder = Encoder::default();
-    loop {
-        let next = match jobs.lock() {
-            Ok(jobs) => jobs.recv(),
-            Err(_) => return,
-        };
-        let Ok(job) = next else { return };
-        queued.fetch_sub(1, Ordering::Relaxed);
-        let encoded = encoder.encode(&job.block.bytes, job.level);
-        drop(job.block);
-        if job.reply.send(encoded).is_err() {
-            return;
-        }
-    }
-}
-
-/// Lets the reader, and a server on the same machine, go first: compression takes what is left of
-/// the cores, its queue grows when that is too little, and `auto` sees the queue.
-fn give_way() {
-    // Linux counts priority by thread; elsewhere this would slow the whole process. Without the
-    // right to it everything still works.
-    #[cfg(target_os = "linux")]
-    match rustix::process::setpriority_process(None, 10) {
-        Ok(()) | Err(_) => {}
-    }
 }
 
 /// What was handed to the stores.
@@ -505,6 +334,15 @@ async fn write_in_order(
             return Some(anyhow::anyhow!("no store accepts the archive any more"));
         }
     }
+}
+
+fn unreadable_by_psql(scan: &Scan) -> Vec<String> {
+    let entry = |number: &u32| scan.entries.get(usize::try_from(*number).ok()?);
+    scan.unreadable_by_psql
+        .iter()
+        .filter_map(entry)
+        .map(|entry| format!("{} {}", entry.kind, entry.name))
+        .collect()
 }
 
 fn stall(seconds: u64, progress: &Progress) -> anyhow::Error {
