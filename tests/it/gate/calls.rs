@@ -1,71 +1,81 @@
 //! Every request of a gate run against S3 is broken once, and some kinds of requests for good.
 
 use super::world::{World, assert_closed, large, sample};
+use crate::support::cluster::Cluster;
 use crate::support::peer::{Action, Fault, When};
 
-/// Breaks the requests of a run one by one, a run each. `each` looks at what became of it.
-fn break_each(world: &mut World, fault: Fault, each: impl Fn(&World, usize, Action)) {
+/// The retries of a run are mostly waiting: several runs go side by side, each worker in a world of
+/// its own that holds one backup.
+const WORKERS: usize = 4;
+
+/// Hands each item to one of the workers.
+fn side_by_side<T: Copy + Sync>(
+    test: &str,
+    cluster: &'static Cluster,
+    items: &[T],
+    each: impl Fn(&mut World, T) + Sync,
+) {
+    let each = &each;
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            scope.spawn(move || {
+                let Some(mut world) = World::remote(&format!("{test}-{worker}"), cluster) else {
+                    return;
+                };
+                world.passes(world.gate());
+                for item in items.iter().skip(worker).step_by(WORKERS) {
+                    each(&mut world, *item);
+                }
+            });
+        }
+    });
+}
+
+/// Breaks the requests of a gate run one by one, a run each; all of them have to pass.
+fn break_each(test: &str, fault: Fault) {
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let Some(mut world) = World::remote(test, cluster) else {
+        return;
+    };
+    world.passes(world.gate());
     let good = world.peer();
     world.passes(world.gate());
-    let requests = good.seen();
-    assert!(requests.len() > 15, "{requests:#?}");
-    for index in 0..requests.len() {
+    let requests: Vec<(usize, Action)> = good
+        .seen()
+        .iter()
+        .map(|seen| (seen.index, seen.action))
+        .collect();
+    assert!(requests.len() > 15, "{requests:?}");
+    side_by_side(test, cluster, &requests, |world, (index, action)| {
         let peer = world.peer();
         peer.inject(When::Index(index), fault);
-        each(world, index, requests[index].action);
+        let ended = world.passes(world.gate());
+        let seconds = ended.seconds;
+        assert!(seconds < 60.0, "{index} {action:?}: {}", ended.all());
         let broken = peer
             .seen()
             .iter()
             .filter(|seen| seen.fault.is_some())
             .count();
-        assert_eq!(broken, 1, "request {index} was not made");
-    }
+        assert_eq!(broken, 1, "request {index} {action:?} was not made");
+    });
 }
 
 #[test]
 fn a_request_that_fails_once_is_tried_again() {
-    let test = "once-503";
-    let Some(cluster) = sample(test) else {
-        return;
-    };
-    let Some(mut world) = World::remote(test, cluster) else {
-        return;
-    };
-    world.passes(world.gate());
-    break_each(&mut world, Fault::SlowDown503, |world, index, action| {
-        let ended = world.passes(world.gate());
-        assert!(ended.seconds < 30.0, "{index} {action:?}: {}", ended.all());
-    });
+    break_each("once-503", Fault::SlowDown503);
 }
 
 #[test]
 fn a_connection_that_breaks_once_is_made_again() {
-    let test = "once-reset";
-    let Some(cluster) = sample(test) else {
-        return;
-    };
-    let Some(mut world) = World::remote(test, cluster) else {
-        return;
-    };
-    world.passes(world.gate());
-    break_each(&mut world, Fault::ResetBefore, |world, _, _| {
-        world.passes(world.gate());
-    });
+    break_each("once-reset", Fault::ResetBefore);
 }
 
 #[test]
 fn an_answer_that_is_lost_after_the_fact_is_found_out() {
-    let test = "once-applied";
-    let Some(cluster) = sample(test) else {
-        return;
-    };
-    let Some(mut world) = World::remote(test, cluster) else {
-        return;
-    };
-    world.passes(world.gate());
-    break_each(&mut world, Fault::ResetAfterApplied, |world, _, _| {
-        world.passes(world.gate());
-    });
+    break_each("once-applied", Fault::ResetAfterApplied);
 }
 
 #[test]
@@ -75,11 +85,7 @@ fn what_is_refused_for_good_closes_the_gate() {
     let Some(cluster) = sample(test) else {
         return;
     };
-    let Some(mut world) = World::remote(test, cluster) else {
-        return;
-    };
-    world.passes(world.gate());
-    for (when, fault, code, says) in [
+    let cases = [
         (When::Always, Fault::Forbidden403, 1, "s3:"),
         (When::Always, Fault::Garbage, 3, "s3://"),
         (
@@ -143,7 +149,8 @@ fn what_is_refused_for_good_closes_the_gate() {
             1,
             "manifest",
         ),
-    ] {
+    ];
+    side_by_side(test, cluster, &cases, |world, (when, fault, code, says)| {
         let peer = world.peer();
         peer.inject(when, fault);
         let before = world.snapshot();
@@ -152,8 +159,8 @@ fn what_is_refused_for_good_closes_the_gate() {
         let after = world.snapshot();
         assert_eq!(ended.code, code, "{when:?} {fault:?}: {}", ended.all());
         assert_eq!(after, before, "{when:?} {fault:?}: {}", ended.all());
-        assert_closed(&world, &ended, &[says]);
-    }
+        assert_closed(world, &ended, &[says]);
+    });
 }
 
 #[test]
