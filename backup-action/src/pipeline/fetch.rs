@@ -11,8 +11,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// How many bytes of archive one span has at most.
-pub const SPAN_BYTES: u64 = 2 * 1024 * 1024;
+/// How many bytes of archive one span has at most; it decodes to at most four times as much. Some
+/// five spans are in memory at a time, and a range request of this size still fills a fast link.
+pub const SPAN_BYTES: u64 = 1024 * 1024;
 
 /// One decoded span.
 pub struct Decoded {

@@ -147,7 +147,7 @@ pub async fn read_archive(
         read::spans(index, fetch::SPAN_BYTES),
         jobs,
     );
-    let (queue, blocks) = std::sync::mpsc::sync_channel::<fetch::Decoded>(1);
+    let (queue, blocks) = std::sync::mpsc::sync_channel::<fetch::Decoded>(0);
     let digests = tokio::task::spawn_blocking(move || {
         let (mut archive, mut dump) = (Sha256::new(), Sha256::new());
         let mut dump_bytes = 0_u64;
