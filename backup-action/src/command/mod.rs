@@ -5,7 +5,6 @@ mod answer;
 mod display;
 mod extract;
 mod gate;
-mod gate_checks;
 mod internals;
 mod journal;
 mod list;

@@ -188,7 +188,7 @@ async fn file(context: &Context, journal: &mut Journal, path: &Path) -> anyhow::
             "The dump is not whole; use another one.",
         )
     });
-    super::gate_checks::not_empty(journal, index, &[], &[]);
+    super::gate::stream_checks::not_empty(journal, index, &[], &[]);
     journal.notes.push(format!(
         "SHA-256 of the archive {}, of the dump {}",
         index.archive_sha256, index.dump_sha256

@@ -1,12 +1,16 @@
 //! `gate`: preflight → dump → seal → read back → manifest → receipt. Reads like the runbook; the
-//! questions it asks are in `gate_checks`.
+//! questions it asks are in the files beside this one.
 
-use super::journal::{Journal, TOOL};
-use super::{Context, gate_checks, stores};
-use crate::archive::index::{Index, Sha256Digest};
+mod before;
+mod record;
+mod stored_checks;
+pub(super) mod stream_checks;
+
+use super::journal::Journal;
+use super::{Context, stores};
+use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
-use crate::config::Level;
-use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
+use crate::manifest::{self, Manifest, Source};
 use crate::pipeline::progress::Step;
 use crate::pipeline::stream::{self, OpenCopy, Options};
 use crate::postgres::connection::Connection;
@@ -14,11 +18,11 @@ use crate::postgres::dump;
 use crate::postgres::inventory::{self, Inventory};
 use crate::postgres::preflight::{self, Server};
 use crate::process::{RunAs, Running};
-use crate::report::{self, LastGood, recovery};
+use crate::report::LastGood;
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
-use bytes::Bytes;
 use jiff::Timestamp;
+use record::Draft;
 use std::time::Instant;
 
 /// Runs the gate; the answers are in the journal.
@@ -66,8 +70,8 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         )
         .await;
     journal.took(Step::ReadBack, begun);
-    gate_checks::stored(journal, &read_back);
-    gate_checks::remote_copy(
+    stored_checks::stored(journal, &read_back);
+    stored_checks::remote_copy(
         journal,
         &read_back,
         &stores,
@@ -95,11 +99,11 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
             &context.cleanup,
         )
         .await;
-    gate_checks::published(journal, published.as_ref(), &keys);
+    stored_checks::published(journal, published.as_ref(), &keys);
     if let Ok(published) = published {
         journal.archive = Some(published.manifest.archive.clone());
         journal.manifest_key = Some(keys.manifest.to_string());
-        recovery_texts(
+        record::recovery_texts(
             context,
             journal,
             &published.manifest,
@@ -115,7 +119,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
             .iter()
             .map(|copy| copy.store.clone())
             .collect();
-        store_receipt(context, journal, &copies).await;
+        record::store_receipt(context, journal, &copies).await;
     }
     journal.took(Step::Publish, begun);
     Ok(())
@@ -141,7 +145,7 @@ async fn preflight(
     let mut connection =
         Connection::resolve(config.database_url.as_ref(), &|name| std::env::var_os(name))?;
     journal.secrets = connection.secrets();
-    gate_checks::mask(context, &journal.secrets);
+    before::mask(context, &journal.secrets);
     journal.cluster = config
         .cluster
         .clone()
@@ -162,11 +166,11 @@ async fn preflight(
     };
     let (found, probes) = tokio::join!(
         preflight::run(&connection, &options),
-        gate_checks::probe_stores(stores, keys, &context.cleanup)
+        before::probe_stores(stores, keys, &context.cleanup)
     );
     journal.checks.extend(found.checks);
     let Some(server) = found.server else {
-        gate_checks::store_writable(journal, probes);
+        before::store_writable(journal, probes);
         return Ok(None);
     };
     journal.source = Some(Source {
@@ -176,7 +180,7 @@ async fn preflight(
         client_version: server.tools.version.text.clone(),
         role_passwords: server.facts.role_passwords,
     });
-    let reachable = gate_checks::store_writable(journal, probes);
+    let reachable = before::store_writable(journal, probes);
     let mut newest: Option<(Store, Manifest)> = None;
     for store in reachable {
         match stores::newest(&store).await {
@@ -204,7 +208,7 @@ async fn preflight(
     let last_bytes = newest
         .as_ref()
         .map(|(_, manifest)| manifest.archive.archive_bytes);
-    gate_checks::disk_space(
+    before::disk_space(
         journal,
         stores,
         last_bytes,
@@ -252,8 +256,8 @@ async fn dump(
     let streamed = stream::stream(child, stdout, copies, &options, &context.progress).await?;
     let finished_at = Timestamp::now();
 
-    gate_checks::dump_exit(journal, &streamed);
-    gate_checks::dump_complete(journal, &streamed);
+    stream_checks::dump_exit(journal, &streamed);
+    stream_checks::dump_complete(journal, &streamed);
     let Some(index) = streamed.index.as_ref().filter(|_| !journal.is_closed()) else {
         return Ok(None);
     };
@@ -264,13 +268,13 @@ async fn dump(
             streamed.unreadable_by_psql.len()
         ));
     }
-    gate_checks::not_empty(
+    stream_checks::not_empty(
         journal,
         index,
         &config.required_databases,
         &config.required_schemas,
     );
-    gate_checks::gzip_stream(journal, index);
+    stream_checks::gzip_stream(journal, index);
     let after = inventory::inventory(server).await;
     check_inventory(journal, index, &before, after);
     Ok((!journal.is_closed()).then_some((streamed, finished_at)))
@@ -283,7 +287,7 @@ fn check_inventory(
     after: anyhow::Result<Inventory>,
 ) {
     let check = match after {
-        Ok(after) => gate_checks::inventory(before, &after, index),
+        Ok(after) => stream_checks::inventory(before, &after, index),
         Err(error) => Check::not_checked(
             CheckId::Inventory,
             format!(
@@ -294,174 +298,4 @@ fn check_inventory(
         ),
     };
     journal.check(check);
-}
-
-/// What the manifest says besides the index.
-struct Draft {
-    keys: BackupKeys,
-    started_at: Timestamp,
-    finished_at: Timestamp,
-    source: Source,
-    level: String,
-    levels_used: [u32; 2],
-    run: Option<manifest::CiRun>,
-    checks: Vec<Check>,
-}
-
-impl Draft {
-    fn new(
-        context: &Context,
-        journal: &Journal,
-        server: &Server,
-        keys: &BackupKeys,
-        finished_at: Timestamp,
-        levels_used: [u32; 2],
-    ) -> Draft {
-        Draft {
-            keys: keys.clone(),
-            started_at: journal.started_at,
-            finished_at,
-            source: journal.source.clone().unwrap_or_else(|| Source {
-                cluster: journal.cluster.clone(),
-                system_identifier: None,
-                server_version: server.facts.version.clone(),
-                client_version: server.tools.version.text.clone(),
-                role_passwords: server.facts.role_passwords,
-            }),
-            level: match context.config.level {
-                Level::Auto => "auto".to_owned(),
-                Level::Fixed(level) => level.to_string(),
-            },
-            levels_used,
-            run: context.runner.as_ref().map(|runner| runner.run.clone()),
-            // Texts from outside must be as clean in the manifest as in the report.
-            checks: journal
-                .report(0, None)
-                .checks
-                .into_iter()
-                .filter(|check| journal.checks.iter().any(|c| c.id == check.id))
-                .collect(),
-        }
-    }
-
-    fn manifest(
-        self,
-        index: &Index,
-        crc64nvme: &str,
-        index_bytes: u64,
-        index_sha256: Sha256Digest,
-    ) -> Manifest {
-        Manifest {
-            format: manifest::FORMAT,
-            kind: manifest::KIND.to_owned(),
-            tool: TOOL.to_owned(),
-            archive_key: self.keys.archive.to_string(),
-            index_key: self.keys.index.to_string(),
-            started_at: self.started_at,
-            finished_at: self.finished_at,
-            source: self.source,
-            archive: ArchiveSummary {
-                key: self.keys.archive.to_string(),
-                dump_bytes: index.dump_bytes,
-                archive_bytes: index.archive_bytes,
-                dump_sha256: index.dump_sha256,
-                archive_sha256: index.archive_sha256,
-                archive_crc64nvme: crc64nvme.to_owned(),
-                rows: index.rows(),
-                members: index.members.len() as u64,
-            },
-            index_bytes,
-            index_sha256,
-            databases: manifest::summarise(index),
-            compression: Compression {
-                format: "gzip".to_owned(),
-                level: self.level,
-                levels_used: self.levels_used,
-            },
-            run: self.run,
-            checks: self.checks,
-        }
-    }
-}
-
-/// Refreshes RECOVERY.md beside every copy. The backup exists without it, so trouble is a note.
-async fn recovery_texts(
-    context: &Context,
-    journal: &mut Journal,
-    manifest: &Manifest,
-    copies: &[Store],
-) {
-    for store in copies {
-        let location = store.describe();
-        let endpoint = match stores::is_remote(store) {
-            true => context
-                .config
-                .remote
-                .as_ref()
-                .and_then(|remote| remote.endpoint.as_deref()),
-            false => None,
-        };
-        let text = recovery::render(
-            &recovery::StoreDescription {
-                location: &location,
-                endpoint,
-            },
-            manifest,
-        );
-        if let Err(error) = store
-            .replace(
-                &Key::recovery(),
-                Bytes::from(text),
-                "text/markdown; charset=utf-8",
-            )
-            .await
-        {
-            journal.notes.push(format!(
-                "RECOVERY.md in {location} could not be refreshed: {}",
-                crate::error::one_line(&error)
-            ));
-        }
-    }
-}
-
-/// Keeps the report as the receipt that the deploy job and the auditor ask for.
-async fn store_receipt(context: &Context, journal: &mut Journal, copies: &[Store]) {
-    let run = context.runner.as_ref().map(|runner| runner.run.clone());
-    let id = match &run {
-        Some(run) if !run.run_id.is_empty() => format!("passed_{}_{}", run.run_id, run.run_attempt),
-        Some(_) | None => "passed".to_owned(),
-    };
-    let key = Key::receipt("gate", journal.started_at, &id);
-    let status = super::ExitStatus::of(crate::check::Verdict::of(
-        &journal.checks,
-        &journal
-            .required
-            .iter()
-            .copied()
-            .filter(|id| *id != CheckId::ReceiptStored)
-            .collect::<Vec<_>>(),
-    ));
-    let mut report = journal.report(status.0, run);
-    report
-        .checks
-        .retain(|check| check.id != CheckId::ReceiptStored);
-    let result = match report::json::render(&report) {
-        Ok(text) if status == super::ExitStatus::PASSED => {
-            gate_checks::put_everywhere(copies, &key, Bytes::from(text), &context.cleanup).await
-        }
-        // A closed gate leaves no receipt: a deploy job must not find one.
-        Ok(_) => return,
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => {
-            journal.receipt_key = Some(key.to_string());
-            journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
-        }
-        Err(error) => journal.check(Check::not_checked(
-            CheckId::ReceiptStored,
-            crate::error::one_line(&error),
-            Some("The backup itself is published; run the gate again for a receipt.".to_owned()),
-        )),
-    }
 }

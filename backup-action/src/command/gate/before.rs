@@ -1,0 +1,197 @@
+//! The questions about stores and disks before the dump, and the masks. Each function records its
+//! answer in the journal.
+
+use crate::check::{Check, CheckId, Outcome, Severity};
+use crate::command::journal::Journal;
+use crate::command::{Context, say};
+use crate::error;
+use crate::github::commands;
+use crate::pipeline::cleanup::{Cleanup, Undo};
+use crate::report::format;
+use crate::secret::Secret;
+use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
+use anyhow::Context as _;
+use std::sync::Mutex;
+
+/// Registers the masks of `secrets` with the runner, before any child starts.
+pub(super) fn mask(context: &Context, secrets: &[Secret]) {
+    if context.runner.is_none() {
+        return;
+    }
+    for secret in secrets {
+        for line in commands::masks(secret) {
+            say(&format!("{line}\n"));
+        }
+    }
+}
+
+/// The answer of one store to a small object.
+pub(super) struct Probe {
+    store: Store,
+    result: anyhow::Result<String>,
+}
+
+/// Writes, reads and deletes a small object in every store, and looks whether the names of this
+/// backup are free.
+pub(super) async fn probe_stores(
+    stores: &[Store],
+    keys: &BackupKeys,
+    cleanup: &Cleanup,
+) -> Vec<Probe> {
+    let mut probes = Vec::new();
+    for store in stores {
+        probes.push(Probe {
+            store: store.clone(),
+            result: probe(store, keys, cleanup).await,
+        });
+    }
+    probes
+}
+
+async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::Result<String> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce).context("could not get random bytes")?;
+    let nonce = crate::archive::index::to_hex(&nonce);
+    // The probe cleans up by itself; these are for a run that is interrupted in the middle of it.
+    let [object, parts] = Key::probes(&nonce);
+    let tickets = Mutex::new(vec![cleanup.add(Undo::Delete(store.clone(), object))]);
+    let capabilities = store
+        .probe_watched(&nonce, &|handle| {
+            let undo = Undo::Abort(store.clone(), parts.clone(), handle);
+            match tickets.lock() {
+                Ok(mut tickets) => tickets.push(cleanup.add(undo)),
+                Err(poisoned) => poisoned.into_inner().push(cleanup.add(undo)),
+            }
+        })
+        .await;
+    let tickets = match tickets.into_inner() {
+        Ok(tickets) => tickets,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    for ticket in tickets {
+        cleanup.disarm(ticket);
+    }
+    let capabilities = capabilities?;
+    for key in [&keys.archive, &keys.index, &keys.manifest] {
+        if store.head(key).await?.is_some() {
+            return Err(error::Explained::new(
+                format!("{} already exists", store.locate(key)),
+                "Another run started in the same second; nothing is overwritten. Run the gate again.",
+            )
+            .into());
+        }
+    }
+    Ok(capabilities.to_string())
+}
+
+/// One answer over all stores; returns the stores that can be read.
+pub(super) fn store_writable(journal: &mut Journal, probes: Vec<Probe>) -> Vec<Store> {
+    let (mut good, mut evidence, mut hint) = (Vec::new(), Vec::new(), None);
+    let mut outcome = Outcome::Passed;
+    for probe in probes {
+        match probe.result {
+            Ok(capabilities) => {
+                evidence.push(format!("{}: {capabilities}", probe.store.describe()));
+                good.push(probe.store);
+            }
+            Err(error) => {
+                evidence.push(format!(
+                    "{}: {}",
+                    probe.store.describe(),
+                    error::one_line(&error)
+                ));
+                hint = hint.or_else(|| error::hint(&error));
+                // A store that said no can still be asked what it has.
+                if is_answer(&error) {
+                    good.push(probe.store);
+                }
+                outcome = match (outcome, is_answer(&error)) {
+                    (Outcome::Failed, _) | (_, true) => Outcome::Failed,
+                    (_, false) => Outcome::NotChecked,
+                };
+            }
+        }
+    }
+    journal.check(Check {
+        id: CheckId::StoreWritable,
+        outcome,
+        evidence: evidence.join("; "),
+        hint,
+    });
+    good
+}
+
+/// Whether the store said no, rather than nothing that could be believed.
+fn is_answer(error: &anyhow::Error) -> bool {
+    match StoreErrorKind::of(error) {
+        Some(
+            StoreErrorKind::AlreadyExists
+            | StoreErrorKind::Denied
+            | StoreErrorKind::NoBucket
+            | StoreErrorKind::Full
+            | StoreErrorKind::NotFound,
+        ) => true,
+        Some(StoreErrorKind::Credentials | StoreErrorKind::Unreachable | StoreErrorKind::Other) => {
+            false
+        }
+        // Our own answer, such as a name that is taken.
+        None => error.chain().any(|cause| cause.is::<error::Explained>()),
+    }
+}
+
+/// Whether the local directory has room for the archive: by the last one, else by the databases.
+pub(super) async fn disk_space(
+    journal: &mut Journal,
+    stores: &[Store],
+    last_archive_bytes: Option<u64>,
+    database_bytes: u64,
+    severity: Severity,
+) {
+    // Dumps compress to less than a third of what the databases take on disk, indexes included;
+    // the last archive is a better guide, with room to grow.
+    let need = match last_archive_bytes {
+        Some(bytes) => bytes.saturating_add(bytes / 2),
+        None => database_bytes / 3,
+    };
+    let mut evidence = Vec::new();
+    for store in stores {
+        match store.free_space().await {
+            Ok(None) => {}
+            Ok(Some(free)) if free.available_bytes >= need => evidence.push(format!(
+                "{} free on {}, about {} needed",
+                format::bytes(free.available_bytes),
+                free.mount_point.display(),
+                format::bytes(need)
+            )),
+            Ok(Some(free)) => {
+                journal.check(Check::no(
+                    CheckId::DiskSpace,
+                    severity,
+                    format!(
+                        "{} has {} free on {}, about {} needed",
+                        store.describe(),
+                        format::bytes(free.available_bytes),
+                        free.mount_point.display(),
+                        format::bytes(need)
+                    ),
+                    "Free space there, or name another directory with --local.",
+                ));
+                return;
+            }
+            Err(error) => {
+                journal.check(Check::not_checked(
+                    CheckId::DiskSpace,
+                    error::one_line(&error),
+                    error::hint(&error),
+                ));
+                return;
+            }
+        }
+    }
+    let evidence = if evidence.is_empty() {
+        "no local store".to_owned()
+    } else {
+        evidence.join("; ")
+    };
+    journal.check(Check::passed(CheckId::DiskSpace, evidence));
+}

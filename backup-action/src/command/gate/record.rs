@@ -1,0 +1,206 @@
+//! What is written beside the archive: manifest, RECOVERY.md, receipt.
+
+use crate::archive::index::{Index, Sha256Digest};
+use crate::check::{Check, CheckId, Verdict};
+use crate::command::journal::{Journal, TOOL};
+use crate::command::{Context, ExitStatus, stores};
+use crate::config::Level;
+use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
+use crate::pipeline::cleanup::{Cleanup, Undo};
+use crate::postgres::preflight::Server;
+use crate::report::{self, recovery};
+use crate::store::{BackupKeys, Key, Store};
+use anyhow::Context as _;
+use bytes::Bytes;
+use jiff::Timestamp;
+
+/// What the manifest says besides the index.
+pub(super) struct Draft {
+    keys: BackupKeys,
+    started_at: Timestamp,
+    finished_at: Timestamp,
+    source: Source,
+    level: String,
+    levels_used: [u32; 2],
+    run: Option<manifest::CiRun>,
+    checks: Vec<Check>,
+}
+
+impl Draft {
+    pub(super) fn new(
+        context: &Context,
+        journal: &Journal,
+        server: &Server,
+        keys: &BackupKeys,
+        finished_at: Timestamp,
+        levels_used: [u32; 2],
+    ) -> Draft {
+        Draft {
+            keys: keys.clone(),
+            started_at: journal.started_at,
+            finished_at,
+            source: journal.source.clone().unwrap_or_else(|| Source {
+                cluster: journal.cluster.clone(),
+                system_identifier: None,
+                server_version: server.facts.version.clone(),
+                client_version: server.tools.version.text.clone(),
+                role_passwords: server.facts.role_passwords,
+            }),
+            level: match context.config.level {
+                Level::Auto => "auto".to_owned(),
+                Level::Fixed(level) => level.to_string(),
+            },
+            levels_used,
+            run: context.runner.as_ref().map(|runner| runner.run.clone()),
+            // Texts from outside must be as clean in the manifest as in the report.
+            checks: journal
+                .report(0, None)
+                .checks
+                .into_iter()
+                .filter(|check| journal.checks.iter().any(|c| c.id == check.id))
+                .collect(),
+        }
+    }
+
+    pub(super) fn manifest(
+        self,
+        index: &Index,
+        crc64nvme: &str,
+        index_bytes: u64,
+        index_sha256: Sha256Digest,
+    ) -> Manifest {
+        Manifest {
+            format: manifest::FORMAT,
+            kind: manifest::KIND.to_owned(),
+            tool: TOOL.to_owned(),
+            archive_key: self.keys.archive.to_string(),
+            index_key: self.keys.index.to_string(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            source: self.source,
+            archive: ArchiveSummary {
+                key: self.keys.archive.to_string(),
+                dump_bytes: index.dump_bytes,
+                archive_bytes: index.archive_bytes,
+                dump_sha256: index.dump_sha256,
+                archive_sha256: index.archive_sha256,
+                archive_crc64nvme: crc64nvme.to_owned(),
+                rows: index.rows(),
+                members: index.members.len() as u64,
+            },
+            index_bytes,
+            index_sha256,
+            databases: manifest::summarise(index),
+            compression: Compression {
+                format: "gzip".to_owned(),
+                level: self.level,
+                levels_used: self.levels_used,
+            },
+            run: self.run,
+            checks: self.checks,
+        }
+    }
+}
+
+/// Refreshes RECOVERY.md beside every copy. The backup exists without it, so trouble is a note.
+pub(super) async fn recovery_texts(
+    context: &Context,
+    journal: &mut Journal,
+    manifest: &Manifest,
+    copies: &[Store],
+) {
+    for store in copies {
+        let location = store.describe();
+        let endpoint = match stores::is_remote(store) {
+            true => context
+                .config
+                .remote
+                .as_ref()
+                .and_then(|remote| remote.endpoint.as_deref()),
+            false => None,
+        };
+        let text = recovery::render(
+            &recovery::StoreDescription {
+                location: &location,
+                endpoint,
+            },
+            manifest,
+        );
+        if let Err(error) = store
+            .replace(
+                &Key::recovery(),
+                Bytes::from(text),
+                "text/markdown; charset=utf-8",
+            )
+            .await
+        {
+            journal.notes.push(format!(
+                "RECOVERY.md in {location} could not be refreshed: {}",
+                crate::error::one_line(&error)
+            ));
+        }
+    }
+}
+
+/// Keeps the report as the receipt that the deploy job and the auditor ask for.
+pub(super) async fn store_receipt(context: &Context, journal: &mut Journal, copies: &[Store]) {
+    let run = context.runner.as_ref().map(|runner| runner.run.clone());
+    let id = match &run {
+        Some(run) if !run.run_id.is_empty() => format!("passed_{}_{}", run.run_id, run.run_attempt),
+        Some(_) | None => "passed".to_owned(),
+    };
+    let key = Key::receipt("gate", journal.started_at, &id);
+    let status = ExitStatus::of(Verdict::of(
+        &journal.checks,
+        &journal
+            .required
+            .iter()
+            .copied()
+            .filter(|id| *id != CheckId::ReceiptStored)
+            .collect::<Vec<_>>(),
+    ));
+    let mut report = journal.report(status.0, run);
+    report
+        .checks
+        .retain(|check| check.id != CheckId::ReceiptStored);
+    let result = match report::json::render(&report) {
+        Ok(text) if status == ExitStatus::PASSED => {
+            put_everywhere(copies, &key, Bytes::from(text), &context.cleanup).await
+        }
+        // A closed gate leaves no receipt: a deploy job must not find one.
+        Ok(_) => return,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => {
+            journal.receipt_key = Some(key.to_string());
+            journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
+        }
+        Err(error) => journal.check(Check::not_checked(
+            CheckId::ReceiptStored,
+            crate::error::one_line(&error),
+            Some("The backup itself is published; run the gate again for a receipt.".to_owned()),
+        )),
+    }
+}
+
+/// Puts a small object into every store, or leaves it in none.
+async fn put_everywhere(
+    stores: &[Store],
+    key: &Key,
+    bytes: Bytes,
+    cleanup: &Cleanup,
+) -> anyhow::Result<()> {
+    let mut tickets = Vec::new();
+    for store in stores {
+        tickets.push(cleanup.add(Undo::Delete(store.clone(), key.clone())));
+        store
+            .put(key, bytes.clone(), "application/json")
+            .await
+            .with_context(|| format!("could not store {}", store.locate(key)))?;
+    }
+    for ticket in tickets {
+        cleanup.disarm(ticket);
+    }
+    Ok(())
+}
