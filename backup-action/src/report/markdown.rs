@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn interrupted() {
         let text = summary(&samples::interrupted());
-        expect!["## ❌ Backup gate was interrupted — deploy blocked"]
+        expect!["## ❌ Backup gate was interrupted by SIGTERM — deploy blocked"]
             .assert_eq(text.lines().next().unwrap());
         assert!(text.contains("exit code 143"));
     }
