@@ -1,9 +1,5 @@
 //! The real program in a real workflow: the deploy job runs behind a good cluster, and does not
 //! behind a dump that was killed in the middle.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests, which clippy does not see as tests"
-)]
 
 use super::world::{PASSWORD, sample};
 use crate::actions::run_act;

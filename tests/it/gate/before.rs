@@ -1,9 +1,5 @@
 //! What closes the gate before a dump starts: the server, its answers, the command line, the
 //! configuration, the runner.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests, which clippy does not see as tests"
-)]
 
 use super::world::{PASSWORD, World, own, sample};
 use crate::support::cluster::{Auth, Cluster, ClusterOptions, write_program};

@@ -1,10 +1,6 @@
 //! A workflow is cancelled, in every step of the gate: the run ends in time and takes back what it
 //! did. A step is made long by a peer that is silent, or that did what it was asked and never ends
 //! its answer.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests, which clippy does not see as tests"
-)]
 
 use super::world::{World, backups, large, sample};
 use crate::support::cluster::{Cluster, write_program};
