@@ -111,7 +111,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .filter(|(name, _)| wanted(name))
         .map(|(name, step)| section(name, step))
         .collect();
-    ensure!(!done.is_empty(), "no step has such a name");
+    ensure!(
+        !done.is_empty(),
+        "no step has such a name; there are: {}",
+        steps
+            .iter()
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
     setup::print_missing(&missing);
     println!();
     print!(
