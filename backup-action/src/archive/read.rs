@@ -78,14 +78,18 @@ fn group(
     spans
 }
 
-/// Decodes the members of `span` out of `bytes`, each against its line in the index.
+/// Decodes the members of `span` out of `bytes`, each against its line in the index, and hands what
+/// each holds to `each`, in order.
 ///
 /// # Errors
 /// The first difference, with the member's number and offset.
-pub fn decode_span(index: &Index, span: &Span, bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut dump = Vec::with_capacity(
-        usize::try_from(span.dump.end - span.dump.start).context("span is too large")?,
-    );
+pub fn decode_span(
+    index: &Index,
+    span: &Span,
+    bytes: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
+    let mut block = Vec::new();
     let mut rest = bytes;
     let mut offset = span.archive.start;
     for number in span.members.clone() {
@@ -97,7 +101,9 @@ pub fn decode_span(index: &Index, span: &Span, bytes: &[u8]) -> anyhow::Result<V
         let (bytes, after) = rest
             .split_at_checked(member.archive_bytes as usize)
             .with_context(|| format!("{}: cut short", place()))?;
-        decode_member(member, bytes, &mut dump).with_context(place)?;
+        block.clear();
+        decode_member(member, bytes, &mut block).with_context(place)?;
+        each(&block);
         rest = after;
         offset += u64::from(member.archive_bytes);
     }
@@ -106,14 +112,14 @@ pub fn decode_span(index: &Index, span: &Span, bytes: &[u8]) -> anyhow::Result<V
         "{} bytes more than the members of the span have",
         rest.len()
     );
-    Ok(dump)
+    Ok(())
 }
 
-/// Decodes one member and appends what it holds to `dump`.
+/// Decodes one member into the empty `block`.
 ///
 /// # Errors
 /// Bytes that differ from the index: SHA-256, length, CRC-32, or bytes behind the end.
-pub fn decode_member(member: &Member, bytes: &[u8], dump: &mut Vec<u8>) -> anyhow::Result<()> {
+pub fn decode_member(member: &Member, bytes: &[u8], block: &mut Vec<u8>) -> anyhow::Result<()> {
     ensure!(
         Sha256Digest(Sha256::digest(bytes).into()) == member.sha256,
         "stored bytes have another SHA-256 than was written"
@@ -124,20 +130,18 @@ pub fn decode_member(member: &Member, bytes: &[u8], dump: &mut Vec<u8>) -> anyho
         "gzip trailer differs from the index"
     );
     let mut decoder = flate2::bufread::GzDecoder::new(bytes);
-    let before = dump.len();
     // One byte more than expected is enough to see a member that is too long.
     let limit = u64::from(member.dump_bytes) + 1;
     let read = decoder
         .by_ref()
         .take(limit)
-        .read_to_end(dump)
+        .read_to_end(block)
         .context("gzip stream does not decode")?;
     ensure!(
         read == member.dump_bytes as usize,
         "decodes to {read} bytes instead of {}",
         member.dump_bytes
     );
-    ensure!(dump.len() - before == read, "decoder lost bytes");
     ensure!(
         decoder.into_inner().is_empty(),
         "bytes follow the end of the gzip stream"
@@ -178,7 +182,7 @@ mod tests {
             let part = bytes
                 .get(span.archive.start as usize..span.archive.end as usize)
                 .context("archive is cut")?;
-            dump.extend(decode_span(index, span, part)?);
+            decode_span(index, span, part, |block| dump.extend_from_slice(block))?;
         }
         Ok(dump)
     }

@@ -5,7 +5,7 @@ use super::{Context, ExitStatus, stores};
 use crate::archive::extract::{self, Filter, Selection};
 use crate::archive::index::{ByteRange, Index, Name};
 use crate::archive::read::{spans, spans_for};
-use crate::pipeline::fetch::{self, SPAN_BYTES};
+use crate::pipeline::fetch::{self, SPAN_BYTES, Want};
 use crate::pipeline::progress::Step;
 use crate::pipeline::publish;
 use anyhow::Context as _;
@@ -131,6 +131,7 @@ impl Source<'_> {
             self.key,
             self.index,
             wanted,
+            Want::Dump,
             self.context.config.jobs,
         );
         let mut next = 0;

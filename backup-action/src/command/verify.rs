@@ -7,6 +7,7 @@ use crate::archive::rebuild;
 use crate::check::{Check, CheckId};
 use crate::error;
 use crate::manifest;
+use crate::pipeline::fetch::Want;
 use crate::pipeline::progress::Step;
 use crate::pipeline::{publish, readback};
 use crate::report::{Copy, format};
@@ -78,6 +79,7 @@ async fn stored(
         &found.store,
         &found.keys.archive,
         &index,
+        Want::Dump,
         context.config.jobs,
         &context.progress,
     )

@@ -7,6 +7,7 @@ use crate::config::Level;
 use anyhow::Context;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc as sync_mpsc};
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Where the member of a submitted block will come out.
@@ -16,8 +17,7 @@ pub(super) type Reply = oneshot::Receiver<anyhow::Result<Encoded>>;
 pub(super) struct Pool {
     work: sync_mpsc::Sender<Job>,
     queued: Arc<AtomicUsize>,
-    level: LevelControl,
-    threads: usize,
+    level: Arc<LevelControl>,
 }
 
 struct Job {
@@ -31,25 +31,24 @@ impl Pool {
         let (work, jobs) = sync_mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         let queued = Arc::new(AtomicUsize::new(0));
+        let level = Arc::new(LevelControl::new(level, threads));
         for number in 0..threads {
-            let (jobs, queued) = (Arc::clone(&jobs), Arc::clone(&queued));
+            let (jobs, queued, level) =
+                (Arc::clone(&jobs), Arc::clone(&queued), Arc::clone(&level));
             std::thread::Builder::new()
                 .name(format!("compress-{number}"))
-                .spawn(move || compress_jobs(&jobs, &queued))
+                .spawn(move || compress_jobs(&jobs, &queued, &level))
                 .context("could not start a compressing thread")?;
         }
         Ok(Pool {
             work,
             queued,
-            level: LevelControl::new(level),
-            threads,
+            level,
         })
     }
 
     pub(super) fn submit(&self, block: Arc<Block>) -> Reply {
-        let level = self
-            .level
-            .choose(self.queued.load(Ordering::Relaxed), self.threads);
+        let level = self.level.choose(self.queued.load(Ordering::Relaxed));
         let (reply, receiver) = oneshot::channel();
         self.queued.fetch_add(1, Ordering::Relaxed);
         // When every thread is gone the reply channel is closed, and the writer says so.
@@ -68,7 +67,11 @@ impl Pool {
     }
 }
 
-fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
+fn compress_jobs(
+    jobs: &Mutex<sync_mpsc::Receiver<Job>>,
+    queued: &AtomicUsize,
+    level: &LevelControl,
+) {
     give_way();
     let mut encoder = Encoder::default();
     loop {
@@ -78,7 +81,9 @@ fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
         };
         let Ok(job) = next else { return };
         queued.fetch_sub(1, Ordering::Relaxed);
+        let begun = Instant::now();
         let encoded = encoder.encode(&job.block.bytes, job.level);
+        level.worked(begun.elapsed());
         drop(job.block);
         if job.reply.send(encoded).is_err() {
             return;
@@ -87,12 +92,12 @@ fn compress_jobs(jobs: &Mutex<sync_mpsc::Receiver<Job>>, queued: &AtomicUsize) {
 }
 
 /// Lets the reader, and a server on the same machine, go first: compression takes what is left of
-/// the cores, its queue grows when that is too little, and `auto` sees the queue.
+/// the cores, takes longer when that is little, and `auto` sees it.
 fn give_way() {
     // Linux counts priority by thread; elsewhere this would slow the whole process. Without the
     // right to it everything still works.
     #[cfg(target_os = "linux")]
-    match rustix::process::setpriority_process(None, 10) {
+    match rustix::process::setpriority_process(None, 5) {
         Ok(()) | Err(_) => {}
     }
 }

@@ -21,8 +21,17 @@ pub struct Decoded {
     pub span: Span,
     /// Its bytes in the archive.
     pub stored: Bytes,
-    /// Its bytes of the dump.
+    /// Its bytes of the dump; empty when only the proof was wanted.
     pub dump: Vec<u8>,
+}
+
+/// What is wanted of a span besides the proof that it is what the index says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Its bytes of the dump.
+    Dump,
+    /// Nothing.
+    Proof,
 }
 
 /// Decodes `spans` of the archive at `key` on `jobs` threads and hands them on in order.
@@ -33,9 +42,9 @@ pub fn spans(
     key: &Key,
     index: &Arc<Index>,
     spans: Vec<Span>,
+    want: Want,
     jobs: usize,
 ) -> mpsc::Receiver<JoinHandle<anyhow::Result<Decoded>>> {
-    // One span waits in the channel's hands while the receiver awaits another: jobs + 1 in flight.
     let (sender, receiver) = mpsc::channel(jobs.max(1));
     let (store, key, index) = (store.clone(), key.clone(), Arc::clone(index));
     drop(tokio::spawn(async move {
@@ -49,6 +58,7 @@ pub fn spans(
                 key.clone(),
                 Arc::clone(&index),
                 span,
+                want,
             )));
         }
     }));
@@ -71,10 +81,22 @@ pub async fn next(
     Ok(Some(decoded))
 }
 
-async fn fetch(store: Store, key: Key, index: Arc<Index>, span: Span) -> anyhow::Result<Decoded> {
+async fn fetch(
+    store: Store,
+    key: Key,
+    index: Arc<Index>,
+    span: Span,
+    want: Want,
+) -> anyhow::Result<Decoded> {
     let stored = store.get_range(&key, span.archive.clone()).await?;
     tokio::task::spawn_blocking(move || {
-        let dump = decode_span(&index, &span, &stored)?;
+        let mut dump = Vec::new();
+        match want {
+            Want::Dump => decode_span(&index, &span, &stored, |block| {
+                dump.extend_from_slice(block)
+            })?,
+            Want::Proof => decode_span(&index, &span, &stored, |_| {})?,
+        }
         Ok(Decoded { span, stored, dump })
     })
     .await
