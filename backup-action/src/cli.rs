@@ -16,8 +16,7 @@ pub struct CommandInfo {
     pub takes_backup: bool,
 }
 
-const BACKUP_HELP: &str =
-    "latest, a key of `list`, a UTC time such as 2026-01-18T02:00:01Z, or a file";
+const BACKUP_HELP: &str = "latest, a key of `list`, or a UTC time such as 2026-01-18T02:00:01Z";
 
 /// The commands, in the order in which a newcomer meets them.
 pub const COMMANDS: &[CommandInfo] = &[
@@ -109,7 +108,10 @@ fn subcommand(info: &'static CommandInfo) -> Command {
             Arg::new("backup")
                 .value_name("BACKUP")
                 .default_value("latest")
-                .help(BACKUP_HELP),
+                .help(match info.name {
+                    "verify" => format!("{BACKUP_HELP}; or a file"),
+                    _ => BACKUP_HELP.to_owned(),
+                }),
         );
     }
     command.args(settings_of(info.name).map(argument))

@@ -215,6 +215,11 @@ fn list<'a>(names: impl Iterator<Item = &'a Name>) -> String {
     }
 }
 
+/// Whether the entry is something in a database, and not only what every empty one has too.
+pub fn is_object(entry: &Entry) -> bool {
+    entry.database.is_some() && &*entry.kind != kind::SETTING && !not_part_of_a_database(entry)
+}
+
 /// What creates or connects to the database itself: the output goes into one that exists.
 fn not_part_of_a_database(entry: &Entry) -> bool {
     matches!(

@@ -3,6 +3,7 @@
 
 use crate::check::{Check, CheckId, Outcome, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
+use crate::pipeline::cleanup::Ticket;
 use crate::pipeline::progress::Step;
 use crate::postgres::connection;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
@@ -36,6 +37,8 @@ pub(crate) struct Journal {
     pub(crate) interrupted_by: Option<String>,
     pub(crate) receipt_key: Option<String>,
     pub(crate) manifest_key: Option<String>,
+    /// The stored receipts, still on the undo list.
+    pub(crate) receipts: Vec<Ticket>,
     /// What must not appear in any text of the report.
     pub(crate) secrets: Vec<Secret>,
 }
@@ -69,6 +72,7 @@ impl Journal {
             interrupted_by: None,
             receipt_key: None,
             manifest_key: None,
+            receipts: Vec::new(),
             secrets: Vec::new(),
         }
     }

@@ -103,7 +103,11 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         }
         "list" => finish_plain(interruptible(list::run(&context)).await),
         "show" => finish_plain(interruptible(show::run(&context)).await),
-        "extract" => finish_plain(interruptible(extract::run(&context)).await),
+        "extract" => match interruptible(extract::run(&context)).await {
+            // A cut stream of SQL must not end as a success, though the reader itself closed it.
+            Err(error) if is_broken_pipe(&error) => ExitStatus::ERROR,
+            ended => finish_plain(ended),
+        },
         other => finish_plain(Err(anyhow::anyhow!("command \"{other}\" is not built in"))),
     }
 }
@@ -141,6 +145,9 @@ async fn judged(
     mut journal: Journal,
     run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
 ) -> ExitStatus {
+    // A file above the limit of `ulimit -f` is then an error of the write, which is reported,
+    // instead of the end of the process.
+    let file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
     let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
         ended = run(&mut journal) => End::Itself(ended),
@@ -175,17 +182,36 @@ async fn judged(
             ExitStatus::ERROR
         }
     };
-    // After a run that published, nothing is left on the list.
-    for left in context.cleanup.run().await {
-        journal.notes.push(left);
+    if status != ExitStatus::PASSED {
+        for left in context.cleanup.run().await {
+            journal.notes.push(left);
+        }
     }
     display.end();
+    drop(file_size_limit);
+    let receipts = std::mem::take(&mut journal.receipts);
     let finished = journal.into_report(
         status.0,
         context.runner.as_ref().map(|runner| runner.run.clone()),
     );
-    answer::give(context, outputs, finished, status)
+    let status = answer::give(context, outputs, finished, status);
+    // A receipt says "passed": it stays only when that could be said everywhere.
+    if status == ExitStatus::PASSED {
+        receipts
+            .into_iter()
+            .for_each(|ticket| context.cleanup.disarm(ticket));
+    }
+    for left in context.cleanup.run().await {
+        say(&format!(
+            "warning: {}\n",
+            crate::report::escape::terminal(&left)
+        ));
+    }
+    status
 }
+
+/// The number is the same on Linux and macOS.
+const SIGXFSZ: i32 = 25;
 
 enum End {
     Itself(anyhow::Result<()>),
@@ -198,7 +224,7 @@ struct Interrupt {
     exit_code: u8,
 }
 
-/// Waits for SIGINT, SIGTERM or SIGHUP.
+/// Waits for SIGINT, SIGTERM, SIGHUP or SIGQUIT.
 async fn interrupted() -> Interrupt {
     let wait = async |kind| match signal(kind) {
         Ok(mut stream) => stream.recv().await,
@@ -209,6 +235,7 @@ async fn interrupted() -> Interrupt {
         _ = wait(SignalKind::interrupt()) => Interrupt { name: "SIGINT", exit_code: 130 },
         _ = wait(SignalKind::terminate()) => Interrupt { name: "SIGTERM", exit_code: 143 },
         _ = wait(SignalKind::hangup()) => Interrupt { name: "SIGHUP", exit_code: 129 },
+        _ = wait(SignalKind::quit()) => Interrupt { name: "SIGQUIT", exit_code: 131 },
     }
 }
 

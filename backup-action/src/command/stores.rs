@@ -3,7 +3,7 @@
 use crate::config::{Config, Remote};
 use crate::error::{Explained, Usage};
 use crate::manifest::{self, Manifest};
-use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, Tier};
+use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, StoreErrorKind, Tier};
 use anyhow::Context;
 use jiff::Timestamp;
 
@@ -144,13 +144,26 @@ pub(crate) async fn newest(store: &Store) -> anyhow::Result<Option<Found>> {
         let Some(keys) = BackupKeys::of_manifest(&object.key) else {
             continue;
         };
-        if let Ok(manifest) = read(store, &keys).await {
-            return Ok(Some(Found {
-                store: store.clone(),
-                keys,
-                manifest,
-            }));
-        }
+        let manifest = match read(store, &keys).await {
+            Ok(manifest) => manifest,
+            // Deleted since the listing.
+            Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => continue,
+            // Never in silence an older one: who asks for the latest must know that it is damaged.
+            Err(error) => {
+                let place = store.locate(&keys.manifest);
+                return Err(Explained::new(
+                    format!("could not use the newest manifest, {place}"),
+                    "Name an older backup of `backup-action list`, and find out what changed this one.",
+                )
+                .caused_by(error)
+                .into());
+            }
+        };
+        return Ok(Some(Found {
+            store: store.clone(),
+            keys,
+            manifest,
+        }));
     }
     Ok(None)
 }

@@ -5,6 +5,7 @@ use super::journal::Journal;
 use super::{Context, stores};
 use crate::archive::rebuild;
 use crate::check::{Check, CheckId};
+use crate::config::Config;
 use crate::error;
 use crate::manifest;
 use crate::pipeline::fetch::Want;
@@ -24,9 +25,13 @@ use std::time::Instant;
 /// # Errors
 /// The backup cannot be found, or its manifest or index cannot be read.
 pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
-    let wanted = Path::new(&context.config.backup);
-    if wanted.is_file() {
-        return file(context, journal, wanted).await;
+    let config = &context.config;
+    let named = Path::new(&config.backup);
+    let has_store = config.local.is_some() || config.remote.is_some();
+    // With a store a bare word is a name in it, even when a file of that name lies about.
+    if config.backup != "latest" && named.is_file() && !(has_store && is_in_a_store(config).await?)
+    {
+        return file(context, journal, named).await;
     }
     journal.required = vec![
         CheckId::GzipStream,
@@ -46,7 +51,23 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         .begin(Step::ReadBack, found.manifest.archive.archive_bytes);
     stored(context, journal, &found).await?;
     journal.took(Step::ReadBack, begun);
+    for store in stores
+        .iter()
+        .filter(|store| store.describe() != found.store.describe())
+    {
+        journal.notes.push(format!(
+            "only the copy in {} was read; verify {} by itself",
+            found.store.describe(),
+            store.describe()
+        ));
+    }
     Ok(())
+}
+
+/// Whether a store has the backup that was named.
+async fn is_in_a_store(config: &Config) -> anyhow::Result<bool> {
+    let stores = stores::open(config).await?;
+    Ok(stores::find(&stores, &config.backup).await.is_ok())
 }
 
 async fn stored(
@@ -85,6 +106,18 @@ async fn stored(
     )
     .await;
     let checks = match &read {
+        Ok(()) if info.bytes != archive.archive_bytes => [
+            CheckId::StoredChecksum,
+            CheckId::GzipStream,
+            CheckId::StoredReadback,
+        ]
+        .map(|id| {
+            Check::failed(
+                id,
+                "the bytes that the index names are good, but they are not the whole object",
+                hint,
+            )
+        }),
         Ok(()) => [
             Check::passed(
                 CheckId::StoredChecksum,

@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The file that is read when it is there and no other is named.
 pub(super) const DEFAULT_FILE: &str = ".github/backup-action.toml";
 
+/// More than anybody writes by hand.
+const MAX_BYTES: u64 = 1024 * 1024;
+
 /// Where a value came from, for messages.
 #[derive(Clone, Debug)]
 enum Origin {
@@ -63,7 +66,7 @@ impl Values {
     }
 
     fn read_file(&mut self, path: &Path) -> anyhow::Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = read_config(path).map_err(|error| {
             anyhow::Error::new(
                 Usage::new(format!(
                     "could not read configuration file {}: {error}",
@@ -223,6 +226,18 @@ impl Values {
             .into()
         })
     }
+}
+
+/// The text of a regular file of at most [`MAX_BYTES`]: a pipe could keep the run waiting for ever.
+fn read_config(path: &Path) -> std::io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    if metadata.len() > MAX_BYTES {
+        return Err(std::io::Error::other("larger than 1 MiB"));
+    }
+    std::fs::read_to_string(path)
 }
 
 fn from_environment(

@@ -2,7 +2,7 @@
 //! failures, deadlines and signals; a run that is killed outright leaves no manifest and so no backup.
 
 use crate::error;
-use crate::store::{AbortHandle, Key, Store};
+use crate::store::{AbortHandle, Key, Store, StoreErrorKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,13 @@ const LIMIT: Duration = Duration::from_secs(6);
 
 /// Things to take back, newest first. Clones share the list.
 #[derive(Clone, Default)]
-pub struct Cleanup(Arc<Mutex<Vec<(u64, Undo)>>>);
+pub struct Cleanup(Arc<Mutex<List>>);
+
+#[derive(Default)]
+struct List {
+    next: u64,
+    items: Vec<(u64, Undo)>,
+}
 
 /// One thing to take back.
 #[derive(Clone)]
@@ -31,14 +37,22 @@ impl Cleanup {
     /// Adds an item.
     pub fn add(&self, undo: Undo) -> Ticket {
         let mut list = self.list();
-        let number = list.last().map_or(0, |(number, _)| number + 1);
-        list.push((number, undo));
+        let number = list.next;
+        list.next += 1;
+        list.items.push((number, undo));
         Ticket(number)
+    }
+
+    /// The items that are left when `put` found somebody else's object: it is not ours to delete.
+    pub fn disarm_foreign(&self, ticket: Ticket, error: &anyhow::Error) {
+        if StoreErrorKind::of(error) == Some(StoreErrorKind::AlreadyExists) {
+            self.disarm(ticket);
+        }
     }
 
     /// The item needs not be taken back any more.
     pub fn disarm(&self, ticket: Ticket) {
-        self.list().retain(|(number, _)| *number != ticket.0);
+        self.list().items.retain(|(number, _)| *number != ticket.0);
     }
 
     /// Takes everything back; returns what could not be, as sentences.
@@ -47,7 +61,7 @@ impl Cleanup {
     /// is gone before its archive.
     pub async fn run(&self) -> Vec<String> {
         let mut by_store: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
-        for (_, undo) in self.list().drain(..).rev() {
+        for (_, undo) in self.list().items.drain(..).rev() {
             let (Undo::Abort(store, ..) | Undo::Delete(store, _)) = &undo;
             by_store.entry(store.describe()).or_default().push(undo);
         }
@@ -70,7 +84,7 @@ impl Cleanup {
         left
     }
 
-    fn list(&self) -> std::sync::MutexGuard<'_, Vec<(u64, Undo)>> {
+    fn list(&self) -> std::sync::MutexGuard<'_, List> {
         match self.0.lock() {
             Ok(list) => list,
             Err(poisoned) => poisoned.into_inner(),

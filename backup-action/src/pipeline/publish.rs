@@ -105,12 +105,14 @@ async fn publish_copy(
     store
         .put(&keys.index, index.clone(), "application/gzip")
         .await
+        .inspect_err(|error| cleanup.disarm_foreign(index_ticket, error))
         .context("could not store the index")?;
     // From here a manifest may exist even when the answer is lost: it is first to go.
     let manifest_ticket = cleanup.add(Undo::Delete(store.clone(), keys.manifest.clone()));
     store
         .put(&keys.manifest, manifest.clone(), "application/json")
         .await
+        .inspect_err(|error| cleanup.disarm_foreign(manifest_ticket, error))
         .context("could not store the manifest")?;
     let stored = store
         .get(&keys.manifest, manifest::MAX_BYTES)

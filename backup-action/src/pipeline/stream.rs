@@ -23,6 +23,10 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// By then a group that was stopped is gone, SIGKILL included. What still holds the pipe is none of
+/// ours, and nobody waits for it.
+const GONE_AFTER: Duration = Duration::from_secs(8);
+
 /// How a dump is streamed.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -158,9 +162,11 @@ pub async fn stream(
     if fault.is_some() {
         stop.stop();
     }
-    let read = reader
-        .await
-        .context("the thread that reads the dump panicked")?;
+    let read = match tokio::time::timeout(GONE_AFTER, reader).await {
+        Ok(read) => read.context("the thread that reads the dump panicked")?,
+        // Something that left the process group holds the pipe; its thread ends with the program.
+        Err(_) => return Err(fault.unwrap_or_else(|| stall(GONE_AFTER.as_secs(), progress))),
+    };
     let mut unreadable = false;
     if let Some(error) = read.fault {
         stop.stop();
@@ -170,7 +176,23 @@ pub async fn stream(
     let digests = digester
         .await
         .context("the thread that digests the dump panicked")?;
-    let finished = child.finish().await?;
+    let finished = {
+        let mut finish = std::pin::pin!(child.finish());
+        match tokio::time::timeout(options.stall_timeout, &mut finish).await {
+            Ok(finished) => finished?,
+            Err(_) => {
+                stop.stop();
+                fault.get_or_insert_with(|| {
+                    crate::error::Explained::new(
+                        "pg_dumpall closed its output but did not end",
+                        "Look for a wrapper that keeps running behind pg_dumpall.",
+                    )
+                    .into()
+                });
+                finish.await?
+            }
+        }
+    };
     let completeness = read.scan.completeness.clone();
     let unreadable_by_psql = unreadable_by_psql(&read.scan);
     let levels_used = written.levels();
@@ -307,6 +329,7 @@ async fn write_in_order(
 ) -> Option<anyhow::Error> {
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     let mut stalled = None;
+    let mut given_up = None;
     loop {
         let reply = tokio::select! {
             reply = members.recv() => reply,
@@ -316,6 +339,10 @@ async fn write_in_order(
                     stalled = Some(stall(silent, progress));
                     // The end of the child ends the reader, and that this loop.
                     stop.stop();
+                    given_up = Some(tokio::time::Instant::now() + GONE_AFTER);
+                }
+                if given_up.is_some_and(|at| at <= tokio::time::Instant::now()) {
+                    return stalled;
                 }
                 continue;
             }

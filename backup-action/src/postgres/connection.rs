@@ -26,6 +26,7 @@ const WHERE: &[&str] = &["host", "hostaddr", "port"];
 const SCRUBBED: &[&str] = &[
     "PG",
     "DATABASE_URL",
+    "BACKUP_ACTION_",
     "AWS_",
     "ACTIONS_",
     "GITHUB_",

@@ -262,12 +262,6 @@ async fn dump(
         return Ok(None);
     };
     journal.databases = manifest::summarise(index);
-    if let Some(first) = streamed.unreadable_by_psql.first() {
-        journal.notes.push(format!(
-            "psql takes the name `begin` in {} of the dump's statements for BEGIN ATOMIC and cannot restore them as they are (first: {first}); rename these functions",
-            streamed.unreadable_by_psql.len()
-        ));
-    }
     stream_checks::not_empty(
         journal,
         index,

@@ -6,7 +6,7 @@ use crate::command::journal::{Journal, TOOL};
 use crate::command::{Context, ExitStatus, stores};
 use crate::config::Level;
 use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
-use crate::pipeline::cleanup::{Cleanup, Undo};
+use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
 use crate::postgres::preflight::Server;
 use crate::report::{self, recovery};
 use crate::store::{BackupKeys, Key, Store};
@@ -172,7 +172,9 @@ pub(super) async fn store_receipt(context: &Context, journal: &mut Journal, copi
         Err(error) => Err(error),
     };
     match result {
-        Ok(()) => {
+        Ok(tickets) => {
+            // Taken back unless the run ends with exit code 0.
+            journal.receipts = tickets;
             journal.receipt_key = Some(key.to_string());
             journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
         }
@@ -184,23 +186,22 @@ pub(super) async fn store_receipt(context: &Context, journal: &mut Journal, copi
     }
 }
 
-/// Puts a small object into every store, or leaves it in none.
+/// Puts a small object into every store; all stay on the undo list.
 async fn put_everywhere(
     stores: &[Store],
     key: &Key,
     bytes: Bytes,
     cleanup: &Cleanup,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Ticket>> {
     let mut tickets = Vec::new();
     for store in stores {
-        tickets.push(cleanup.add(Undo::Delete(store.clone(), key.clone())));
+        let ticket = cleanup.add(Undo::Delete(store.clone(), key.clone()));
+        tickets.push(ticket);
         store
             .put(key, bytes.clone(), "application/json")
             .await
+            .inspect_err(|error| cleanup.disarm_foreign(ticket, error))
             .with_context(|| format!("could not store {}", store.locate(key)))?;
     }
-    for ticket in tickets {
-        cleanup.disarm(ticket);
-    }
-    Ok(())
+    Ok(tickets)
 }

@@ -1,6 +1,7 @@
 //! The questions about the dump as it came out of pg_dumpall. Each function records its answer in
 //! the journal.
 
+use crate::archive::extract;
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId};
 use crate::command::journal::Journal;
@@ -102,11 +103,38 @@ pub(super) fn dump_complete(journal: &mut Journal, streamed: &Streamed) {
             ),
             "The dump is not whole, whatever its exit status said; look at how pg_dumpall ended.",
         )
+    } else if !completeness.cluster_header {
+        Check::failed(
+            CheckId::DumpComplete,
+            "the dump does not start with the header of a cluster dump",
+            "Look for a wrapper that prints something before pg_dumpall, or loses its beginning.",
+        )
+    } else if let Some(fault) = &completeness.restrict_fault {
+        Check::failed(
+            CheckId::DumpComplete,
+            format!("\\restrict and \\unrestrict do not fit: {fault}"),
+            "Look for a wrapper that changes the output of pg_dumpall.",
+        )
     } else if !incomplete.is_empty() {
         Check::failed(
             CheckId::DumpComplete,
             format!("no trailer for {}", shown(&incomplete)),
             "The dump of these databases is not whole; look at what pg_dumpall wrote to stderr.",
+        )
+    } else if !completeness.is_complete() {
+        Check::failed(
+            CheckId::DumpComplete,
+            format!("the dump is not whole: it ended {}", completeness.ended_in),
+            "Look at how pg_dumpall ended.",
+        )
+    } else if let Some(first) = streamed.unreadable_by_psql.first() {
+        Check::warned(
+            CheckId::DumpComplete,
+            format!(
+                "whole, but psql cannot restore {} of its statements as they are (first: {first}): it takes the name `begin` for BEGIN ATOMIC",
+                streamed.unreadable_by_psql.len()
+            ),
+            "Rename these functions; until then a restore with psql stops there.",
         )
     } else {
         Check::passed(
@@ -151,14 +179,14 @@ pub(in crate::command) fn not_empty(
             .filter(|wanted| !has_schema(wanted))
             .map(|wanted| format!("schema {wanted}")),
     );
-    let check = if index.dump_bytes == 0 || found.is_empty() {
+    let check = if !index.entries.iter().any(extract::is_object) {
         Check::failed(
             CheckId::NotEmpty,
             format!(
-                "the dump has {} and no database",
+                "the dump has {} and no object in any database",
                 format::counted(index.dump_bytes, "byte")
             ),
-            "Look at what pg_dumpall wrote to stderr.",
+            "Look at the connection: a new, empty cluster is rarely the one to back up.",
         )
     } else if !missing.is_empty() {
         Check::failed(
