@@ -102,6 +102,13 @@ fn a_dump_that_lies_closes_the_gate() {
                 &["the trailer of the cluster is missing"],
                 &[],
             ),
+            (
+                "prints-a-banner",
+                1,
+                &["does not start with the header of a cluster dump"],
+                &[],
+            ),
+            ("prints-twice", 1, &["dump-complete"], &[]),
         ],
     );
 }
@@ -129,8 +136,30 @@ fn a_dump_that_hangs_is_ended() {
                 &["sent no byte for 2 s", "--stall-timeout"],
                 &["--stall-timeout", "2s"],
             ),
+            (
+                "closes-stdout-and-stays",
+                1,
+                &["closed its output but did not end"],
+                &["--stall-timeout", "2s"],
+            ),
         ],
     );
+}
+
+#[test]
+fn a_pipe_that_somebody_else_holds_open_does_not_hold_the_run() {
+    let test = "held pipe";
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let (gate, _fake) = world.gate_with("leaves-the-pipe-open");
+    // What holds the pipe is no child of the run any more, and ends by itself.
+    let ended = gate.args(&["--stall-timeout", "2s"]).end();
+    assert_eq!(ended.code, 3, "{}", ended.all());
+    ended.assert_says("sent no byte for 2 s");
+    assert!(ended.seconds < 18.0, "{}", ended.all());
+    assert!(world.snapshot().local.is_empty(), "{}", ended.all());
 }
 
 #[test]

@@ -277,3 +277,90 @@ fn only_a_manifest_makes_a_backup() {
     let text = std::fs::read(&manifest).unwrap();
     assert!(!String::from_utf8_lossy(&text).contains(PASSWORD));
 }
+
+#[test]
+fn a_damaged_newest_manifest_is_said_and_never_passed_over() {
+    let test = "damaged newest";
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let world = World::local(cluster);
+    world.passes(world.gate());
+    // Backups are named by the second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let newest = world.passes(world.gate());
+    let manifest = world
+        .local
+        .clone()
+        .unwrap()
+        .join(newest.output("manifest-key"));
+    std::fs::write(&manifest, "{}").unwrap();
+    for command in ["verify", "show", "extract"] {
+        let ended = world.run(command).end();
+        assert_eq!(ended.code, 3, "{command}: {}", ended.all());
+        ended.assert_says("could not use the newest manifest");
+    }
+    let list = works(world.run("list"));
+    list.assert_says("is not counted as a backup");
+}
+
+#[test]
+fn a_file_called_latest_is_not_the_latest_backup() {
+    let test = "file called latest";
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let ended = world.passes(world.gate());
+    let archive = world
+        .local
+        .clone()
+        .unwrap()
+        .join(ended.output("archive-key"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(&archive, dir.path().join("latest")).unwrap();
+    let mut bytes = std::fs::read(&archive).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&archive, &bytes).unwrap();
+    let verify = world.run("verify").at(dir.path()).end();
+    assert_eq!(verify.code, 1, "{}", verify.all());
+}
+
+#[test]
+fn an_ordinary_gzip_of_a_large_dump_verifies() {
+    let test = "ordinary gzip";
+    let Some(cluster) = own(test) else {
+        return;
+    };
+    cluster.sample(10, 6000);
+    let world = World::local(&cluster);
+    let ended = world.passes(world.gate());
+    let archive = std::fs::read(
+        world
+            .local
+            .clone()
+            .unwrap()
+            .join(ended.output("archive-key")),
+    )
+    .unwrap();
+    let dump = gunzip(&archive);
+    assert!(dump.len() > 2_000_000, "{}", dump.len());
+    let dir = tempfile::tempdir().unwrap();
+    let check = |name: &str, bytes: &[u8]| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        Run::new("verify").arg(file.to_str().unwrap()).end()
+    };
+    let gzip = |bytes: &[u8]| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let whole = gzip(&dump);
+    assert_eq!(check("whole.sql.gz", &whole).code, 0);
+    let cut = check("cut.sql.gz", &gzip(&dump[..dump.len() / 2]));
+    assert_eq!(cut.code, 1, "{}", cut.all());
+    let twice = check("twice.sql.gz", &[whole.clone(), whole].concat());
+    assert_eq!(twice.code, 1, "{}", twice.all());
+}

@@ -108,6 +108,12 @@ impl Run {
         self
     }
 
+    /// Runs in another directory than its own HOME.
+    pub(crate) fn at(mut self, dir: &Path) -> Run {
+        self.command.current_dir(dir);
+        self
+    }
+
     /// The directory that holds everything of this run; it becomes [`Ended::dir`].
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
