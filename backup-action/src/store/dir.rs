@@ -1,6 +1,7 @@
 //! A store in a directory: the calls, off the executor's threads. What they do is in `dir_root`
 //! (reads, lists) and `dir_upload` (writes).
 
+use super::dir_caller::Caller;
 use super::dir_root::{Root, blocking, open_root};
 use super::dir_upload::{DirUpload, Over, Partial};
 use super::{FreeSpace, Key, ObjectInfo};
@@ -43,18 +44,18 @@ impl DirStore {
         Ok(DirUpload::start(partial))
     }
 
+    /// A `put` that is dropped has made the object by then, or never will: whoever removes the
+    /// object afterwards has the last word.
     pub(super) async fn put(&self, key: &Key, bytes: Bytes, over: Over) -> Result<()> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
+        let (caller, _listening) = Caller::new();
         blocking(move || {
             if over == Over::Anything {
                 root.clear_partial(&key)?;
             }
             let mut partial = Partial::create(root, key, over)?;
-            let written = partial.write_all(&bytes).and_then(|()| match over {
-                Over::Nothing => partial.publish(),
-                Over::Anything => partial.replace(),
-            });
-            match written {
+            let written = partial.write_all(&bytes);
+            match written.and_then(|()| partial.publish_for(&caller, over)) {
                 Ok(()) => Ok(()),
                 Err(error) => Err(partial.discard_after(error)),
             }

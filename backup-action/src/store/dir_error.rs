@@ -48,6 +48,21 @@ pub(super) fn failed(what: &str, error: std::io::Error) -> anyhow::Error {
     store_error_from(kind, what, hint, error)
 }
 
+/// What went wrong at the root of a store, which the user named.
+pub(super) fn root_failed(what: &str, error: std::io::Error) -> anyhow::Error {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        // Making a directory finds a file or a link to nothing in its place.
+        Io::AlreadyExists | Io::NotADirectory => store_error_from(
+            StoreErrorKind::Other,
+            format!("{what}: it is not a directory, or lies below something that is none"),
+            "Name another --local directory.",
+            error,
+        ),
+        _ => failed(what, error),
+    }
+}
+
 /// The same for both kinds of store.
 pub(super) fn too_large(what: &str, max_bytes: u64) -> anyhow::Error {
     store_error(

@@ -3,7 +3,7 @@
 //! Objects are reached from a descriptor of the root, one directory at a time, and no symbolic link
 //! is followed below the root: whoever can write into the store cannot point it elsewhere.
 
-use super::dir_error::{failed, too_large};
+use super::dir_error::{failed, root_failed, too_large};
 use super::keys::PARTIAL;
 use super::{FreeSpace, Key, ObjectInfo};
 use anyhow::{Context, Result};
@@ -43,7 +43,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 pub(super) fn open_root(path: &Path) -> Result<Root> {
     let explain = |error: std::io::Error| {
-        failed(
+        root_failed(
             &format!("could not open the local store {}", path.display()),
             error,
         )

@@ -1,6 +1,7 @@
 //! One object on its way into a directory: `<name>.partial`, written by a thread of its own, synced
 //! while it grows, renamed into place by the seal. Nothing else writes streams to a disk.
 
+use super::dir_caller::Caller;
 use super::dir_error::failed;
 use super::dir_root::{Root, blocking, sync_directory, write_some};
 use super::error::{StoreErrorKind, left_behind, store_error_from};
@@ -114,17 +115,13 @@ impl Partial {
     }
 
     /// Syncs the file and gives it its name, which must be free.
-    pub(super) fn publish(&self) -> Result<()> {
-        self.finish(|shared| publish_name(&shared.parent, &partial(&shared.name), &shared.name))
+    fn publish(&self) -> Result<()> {
+        self.finish(|shared| shared.rename(Over::Nothing))
     }
 
-    /// Syncs the file and gives it its name, whatever had it.
-    pub(super) fn replace(&self) -> Result<()> {
-        self.finish(|shared| {
-            let (from, to) = (partial(&shared.name), &shared.name);
-            rustix::fs::renameat(&shared.parent, from, &shared.parent, to)?;
-            Ok(())
-        })
+    /// Syncs the file and gives it its name, unless `caller` is gone.
+    pub(super) fn publish_for(&self, caller: &Caller, over: Over) -> Result<()> {
+        self.finish(|shared| caller.while_listening(|| shared.rename(over)))
     }
 
     fn finish(&self, rename: impl FnOnce(&Shared) -> std::io::Result<()>) -> Result<()> {
@@ -169,6 +166,16 @@ impl Partial {
     }
 }
 
+impl Drop for Partial {
+    /// Nobody else knows of a file whose `create` was cancelled.
+    fn drop(&mut self) {
+        // Whoever tried before has said why it failed; a drop has nobody to tell.
+        match self.shared.discard() {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 fn partial(name: &str) -> String {
     format!("{name}{PARTIAL}")
 }
@@ -187,6 +194,17 @@ pub(super) fn publish_name(parent: &OwnedFd, from: &str, to: &str) -> std::io::R
 }
 
 impl Shared {
+    fn rename(&self, over: Over) -> std::io::Result<()> {
+        let from = partial(&self.name);
+        match over {
+            Over::Nothing => publish_name(&self.parent, &from, &self.name),
+            Over::Anything => {
+                rustix::fs::renameat(&self.parent, from, &self.parent, &self.name)?;
+                Ok(())
+            }
+        }
+    }
+
     fn is_published(&self) -> bool {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) == Stage::Published
     }
@@ -372,5 +390,56 @@ impl Syncer {
             Some(Ok(Err(error))) => Err(partial.shared.write_failed(partial.bytes, error)),
             Some(Err(_panic)) => Err(anyhow!("the sync of the file stopped")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dir_root::open_root;
+    use super::*;
+
+    fn names(dir: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn begin(dir: &std::path::Path, name: &str, over: Over) -> Partial {
+        let root = Arc::new(open_root(dir).unwrap());
+        Partial::create(root, Key::parse(name).unwrap(), over).unwrap()
+    }
+
+    #[test]
+    fn a_put_makes_nothing_once_its_caller_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        for over in [Over::Nothing, Over::Anything] {
+            let (caller, listening) = Caller::new();
+            let mut put = begin(dir.path(), "a", over);
+            put.write_all(b"bytes").unwrap();
+            drop(listening);
+            let error = put.publish_for(&caller, over).unwrap_err();
+            assert_eq!(names(dir.path()), ["a.partial"]);
+            put.discard_after(error);
+            assert_eq!(names(dir.path()), [""; 0]);
+        }
+        let (caller, listening) = Caller::new();
+        let put = begin(dir.path(), "a", Over::Nothing);
+        put.publish_for(&caller, Over::Nothing).unwrap();
+        drop(listening);
+        drop(put);
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_nobody_took_over_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = begin(dir.path(), "a", Over::Nothing);
+        assert_eq!(names(dir.path()), ["a.partial"]);
+        drop(partial);
+        assert_eq!(names(dir.path()), [""; 0]);
     }
 }

@@ -49,11 +49,12 @@ impl BackupKeys {
         }
     }
 
-    /// The keys of the backup that `key` is a manifest of; none when it is not one of ours.
+    /// The keys of the backup that `key` is a manifest of; none when it is not one of ours, which
+    /// lie in a directory of their month directly below the store's root.
     pub fn of_manifest(key: &Key) -> Option<Self> {
         let stem = key.0.strip_suffix(MANIFEST)?;
-        let (_, name) = stem.rsplit_once('/')?;
-        name.starts_with("backup_").then(|| Self::of_stem(stem))
+        let (month, name) = stem.rsplit_once('/')?;
+        (is_month(month) && name.starts_with("backup_")).then(|| Self::of_stem(stem))
     }
 }
 
@@ -154,6 +155,15 @@ fn objection(text: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a text has the form `2026-01`.
+fn is_month(text: &str) -> bool {
+    text.len() == 7
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
 /// `2026-01-18_02-00-01Z`
 fn time(at: Timestamp) -> impl fmt::Display {
     at.strftime("%Y-%m-%d_%H-%M-%SZ")
@@ -231,6 +241,27 @@ mod tests {
             Key::receipt("gate", at("2026-01-18T02:00:01Z"), "passed_77").as_str(),
             "receipts/gate/2026-01-18_02-00-01Z_passed_77.json"
         );
+    }
+
+    #[test]
+    fn manifests_lie_directly_below_the_root() {
+        let of = |text: &str| BackupKeys::of_manifest(&Key::parse(text).unwrap());
+        let name = "backup_2026-01-18_02-00-01Z.manifest.json";
+        assert!(of(&format!("2026-01/{name}")).is_some());
+        for directory in [
+            "other/2026-01/",
+            "2026-01/2026-01/",
+            "",
+            "receipts/",
+            "2026-1/",
+            "2026-001/",
+            "2026_01/",
+            "202x-01/",
+            "\u{664}026-1/",
+        ] {
+            assert_eq!(of(&format!("{directory}{name}")), None, "{directory}");
+        }
+        assert_eq!(of("2026-01/2026-01-18.manifest.json"), None);
     }
 
     #[test]

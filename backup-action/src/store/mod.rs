@@ -5,6 +5,7 @@
 //! after [`Upload::seal`] or [`Store::put`] returned.
 
 mod dir;
+mod dir_caller;
 mod dir_error;
 mod dir_root;
 mod dir_upload;

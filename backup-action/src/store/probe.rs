@@ -135,6 +135,9 @@ pub(super) async fn s3(
     store
         .conditional_writes
         .store(conditional_writes, Ordering::Relaxed);
+    store
+        .sums_believed
+        .store(checksums == Checksums::Verified, Ordering::Relaxed);
     Ok(Capabilities {
         conditional_writes,
         checksums,

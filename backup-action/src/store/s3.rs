@@ -54,6 +54,9 @@ pub(super) struct Inner {
     pub(super) conditional_writes: AtomicBool,
     /// Whether CRC-64/NVME is sent; the probe clears it where it is refused.
     pub(super) checksums: AtomicBool,
+    /// Whether the sums that the store shows are believed; the probe clears it where wrong sums
+    /// are accepted, since such a store shows what it was told.
+    pub(super) sums_believed: AtomicBool,
     clock: Arc<Clock>,
 }
 
@@ -134,6 +137,7 @@ impl S3Store {
             config,
             conditional_writes: AtomicBool::new(true),
             checksums: AtomicBool::new(true),
+            sums_believed: AtomicBool::new(true),
             clock,
         }));
         let provider = sdk
@@ -194,6 +198,11 @@ impl S3Store {
     pub(super) fn sum_to_send(&self, sum: &str) -> Option<String> {
         let wanted = self.checksums.load(Ordering::Relaxed);
         wanted.then(|| sum.to_owned())
+    }
+
+    /// A sum that the store showed, where it counts as evidence.
+    pub(super) fn believed(&self, shown: Option<String>) -> Option<String> {
+        shown.filter(|_| self.sums_believed.load(Ordering::Relaxed))
     }
 
     pub(super) fn sse(&self) -> (Option<ServerSideEncryption>, Option<String>) {

@@ -40,6 +40,9 @@ impl S3Store {
         Err(exists(call, &self.url(Some(key))))
     }
 
+    /// A `put` that is dropped closes its connection, which usually ends the request. Where the
+    /// store had all of it already, it may still make the object after a later DELETE: nothing that
+    /// a client does at that moment can tell. Bucket rules remove what stays.
     pub(super) async fn put(
         &self,
         key: &Key,

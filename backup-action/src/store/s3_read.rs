@@ -138,7 +138,13 @@ impl S3Store {
 
     pub(super) async fn head(&self, key: &Key) -> Result<Option<ObjectInfo>> {
         let head = self.head_raw(key).await?;
-        Ok(head.map(|head| info(key, &head)))
+        Ok(head.map(|head| {
+            let info = info(key, &head);
+            ObjectInfo {
+                crc64nvme: self.believed(info.crc64nvme),
+                ..info
+            }
+        }))
     }
 
     pub(super) async fn head_raw(&self, key: &Key) -> Result<Option<HeadObjectOutput>> {

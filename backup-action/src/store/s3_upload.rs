@@ -147,7 +147,7 @@ impl S3Upload {
                     key: info.key,
                     bytes: info.bytes,
                     crc64nvme: crc64nvme_base64(self.crc.finalize()),
-                    store_checksum: info.crc64nvme,
+                    store_checksum: self.shared.store.believed(info.crc64nvme),
                     warnings,
                 })
             }

@@ -318,3 +318,61 @@ async fn a_read_only_disk_is_named() {
     drop(store);
     drop(mounted);
 }
+
+#[test]
+fn a_put_that_is_dropped_is_done_or_never_will_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let bytes = noise(1024 * 1024, 5);
+    let when_dropped = runtime.block_on(async {
+        let store = open(directory.path()).await;
+        let mut when_dropped = Vec::new();
+        for number in 0..40 {
+            let name = format!("{number:02}");
+            let put_key = key(&name);
+            let patience = std::time::Duration::from_millis(number % 4);
+            let put = store.put(&put_key, bytes.clone(), "text/plain");
+            let put = tokio::time::timeout(patience, put).await;
+            if let Ok(put) = put {
+                put.unwrap();
+            }
+            when_dropped.push(directory.path().join(&name).exists());
+        }
+        when_dropped
+    });
+    // Waits for every thread.
+    drop(runtime);
+    let at_last: Vec<_> = (0..40)
+        .map(|number| directory.path().join(format!("{number:02}")).exists())
+        .collect();
+    assert_eq!(when_dropped, at_last);
+    assert!(when_dropped.contains(&false), "no put was dropped");
+    let names = files(directory.path());
+    assert!(!names.iter().any(|(name, _)| name.ends_with(".partial")));
+}
+
+#[tokio::test]
+async fn a_file_is_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "kept").unwrap();
+    let dangling = directory.path().join("dangling");
+    symlink("/nonexistent/x", &dangling).unwrap();
+    for path in [
+        file.clone(),
+        file.join("below"),
+        dangling,
+        "/dev/full".into(),
+    ] {
+        let error = Store::open_dir(&path).await.unwrap_err();
+        let text = told(&error);
+        assert!(text.contains("is not a directory"), "{text}");
+        assert!(text.contains("Name another --local directory."), "{text}");
+        assert!(!text.contains("overwritten"), "{text}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"kept");
+}

@@ -8,7 +8,7 @@
 use super::{PART, key, kind, noise, small_parts, store_object, told};
 use crate::support::peer::{Action, Fault, Peer, When};
 use crate::support::s3::{self, SeaweedFs};
-use backup_action::store::{Store, StoreErrorKind};
+use backup_action::store::{Checksums, Store, StoreErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -272,5 +272,42 @@ async fn a_lost_answer_is_decided_by_looking() {
             told(&error)
         );
         assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sums_of_a_store_that_does_not_compare_them_are_not_believed() {
+    let Some(server) = SeaweedFs::start("s3 sums") else {
+        return;
+    };
+    let (peer, store, _) = behind_peer(&server, "sums").await;
+    let bytes = noise(1000, 3);
+    assert_eq!(
+        store.probe("n1").await.unwrap().checksums,
+        Checksums::Verified
+    );
+    let seen = peer.seen();
+    let puts = seen
+        .iter()
+        .filter(|seen| seen.action == Action::PutObject)
+        .collect::<Vec<_>>();
+    let sealed = store_object(&store, "a", &bytes).await.unwrap();
+    assert_eq!(sealed.store_checksum, Some(sealed.crc64nvme.clone()));
+    let shown = store.head(&key("a")).await.unwrap().unwrap().crc64nvme;
+    assert_eq!(shown, sealed.store_checksum);
+
+    // The third write of a probe has a wrong sum; only an answer about the sum counts.
+    let wrong_sum = peer.seen().len() + puts[2].index;
+    peer.inject(When::Index(wrong_sum), Fault::Forbidden403);
+    assert_eq!(
+        store.probe("n2").await.unwrap().checksums,
+        Checksums::Ignored
+    );
+    peer.heal();
+    let sealed = store_object(&store, "b", &bytes).await.unwrap();
+    assert_eq!(sealed.store_checksum, None);
+    for name in ["a", "b"] {
+        let info = store.head(&key(name)).await.unwrap().unwrap();
+        assert_eq!((info.bytes, info.crc64nvme), (1000, None));
     }
 }
