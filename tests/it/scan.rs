@@ -11,12 +11,13 @@ use backup_action::archive::digest::{Digester, Digests, assemble};
 use backup_action::archive::index::{
     ByteRange, Index, Member, Name, RowsDigest, Sha256Digest, from_hex, kind,
 };
+use backup_action::archive::rebuild::rebuild;
 use backup_action::archive::scan::Scanner;
 use backup_action::archive::scanned::{Completeness, LOOK_BACK, Part, Piece, Scan, ScanError};
 use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::io::Read;
+use std::io::{Read, Write};
 
 const MAJORS: [u32; 3] = [15, 17, 18];
 const TRAILER: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n";
@@ -551,6 +552,87 @@ fn the_trailer_is_the_last_thing_and_the_header_the_first() {
             "{before}"
         );
     }
+}
+
+#[test]
+fn two_dumps_in_one_stream_are_not_one() {
+    let mut dumps: Vec<_> = MAJORS.map(fixture).into();
+    dumps.push(whole("").into_bytes());
+    for dump in dumps {
+        assert!(read_whole(&dump).0.completeness.is_complete());
+        let unfinished = dump.strip_suffix(b"\n").unwrap();
+        let headless = &dump[dump.windows(2).position(|w| w == b"\n\n").unwrap()..];
+        for (what, twice) in [
+            ("twice", [&dump[..], &dump].concat()),
+            ("run together", [unfinished, &dump].concat()),
+            ("without the second header", [&dump[..], headless].concat()),
+            ("a second trailer", [&dump[..], TRAILER].concat()),
+        ] {
+            for size in [dump.len().min(1000) / 50, 1024 * 1024] {
+                let (scan, _, _) = read(&twice, &[size]).unwrap();
+                let found = scan.completeness;
+                assert!(!found.is_complete(), "{what}: {found:?}");
+                assert!(!found.cluster_trailer, "{what}: {found:?}");
+                let told = ["something follows the cluster trailer", "is not the first"];
+                let told = told.iter().any(|text| found.ended_in.contains(text));
+                assert!(told, "{what}: {}", found.ended_in);
+            }
+        }
+    }
+}
+
+/// A dump of about 2 MiB, and how many rows it has.
+fn large() -> (String, u64) {
+    const ROWS: u64 = 300_000;
+    let mut middle = "\\connect d\n\n--\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: o\n--\n\nCOPY s.t (a) FROM stdin;\n".to_owned();
+    for row in 0..ROWS {
+        middle += &format!("{row}\n");
+    }
+    middle += "\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+    (whole(&middle), ROWS)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn gzip_of_any_members_is_indexed_and_found_whole() {
+    let (dump, rows) = large();
+    let dump = dump.as_bytes();
+    let small: Vec<u8> = dump.chunks(1024 * 1024).flat_map(gzip).collect();
+    let (front, back) = dump.split_at(100);
+    for (what, archive, members) in [
+        ("gzip", gzip(dump), 0),
+        ("cat", [gzip(front), gzip(back)].concat(), 0),
+        ("an empty member", [gzip(dump), gzip(b"")].concat(), 0),
+        (
+            "members of the format",
+            small,
+            dump.len().div_ceil(1024 * 1024),
+        ),
+    ] {
+        let rebuilt = rebuild(&archive[..], |_| {}).unwrap();
+        let index = rebuilt.index;
+        assert!(rebuilt.completeness.is_complete(), "{what}");
+        assert_eq!(index.rows(), rows, "{what}");
+        assert_eq!(index.dump_bytes, dump.len() as u64, "{what}");
+        assert_eq!(index.archive_bytes, archive.len() as u64, "{what}");
+        assert_eq!(index.dump_sha256.0[..], Sha256::digest(dump)[..], "{what}");
+        assert_eq!(
+            index.archive_sha256.0[..],
+            Sha256::digest(&archive)[..],
+            "{what}"
+        );
+        assert_eq!(index.members.len(), members, "{what}");
+        index.validate().unwrap();
+    }
+    let whole = gzip(dump);
+    assert!(rebuild(&whole[..whole.len() - 9], |_| {}).is_err());
+    let twice = rebuild(&[&whole[..], &whole].concat()[..], |_| {}).unwrap();
+    assert!(!twice.completeness.is_complete());
 }
 
 #[test]

@@ -212,6 +212,22 @@ pub fn assemble(
         "archive members hold {in_members} bytes of a dump of {} bytes",
         scan.dump_bytes
     );
+    let archive_bytes = members.iter().map(|m| u64::from(m.archive_bytes)).sum();
+    let index = assemble_without_members(scan, digests, archive_bytes, archive_sha256)?;
+    Ok(Index { members, ..index })
+}
+
+/// The same for an archive of `archive_bytes` whose gzip members are not those of the format, so
+/// that none are listed and no range can be read.
+///
+/// # Errors
+/// Parts of different dumps: counts that do not agree.
+pub fn assemble_without_members(
+    scan: Scan,
+    digests: Digests,
+    archive_bytes: u64,
+    archive_sha256: Sha256Digest,
+) -> anyhow::Result<Index> {
     ensure!(
         digests.entries.len() <= scan.entries.len().max(1),
         "{} entries were digested, {} scanned",
@@ -244,10 +260,10 @@ pub fn assemble(
     Ok(Index {
         format: FORMAT,
         dump_bytes: scan.dump_bytes,
-        archive_bytes: members.iter().map(|m| u64::from(m.archive_bytes)).sum(),
+        archive_bytes,
         dump_sha256: digests.dump_sha256,
         archive_sha256,
         entries,
-        members,
+        members: Vec::new(),
     })
 }

@@ -303,6 +303,91 @@ impl Index {
     }
 }
 
+/// What was read is not what was written: the copy is damaged, and reading it again will not help.
+/// Find it with `error.chain().any(|cause| cause.is::<Damaged>())`. The text is a clause in lower
+/// case that names the field.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damaged(pub String);
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl Index {
+    /// Whether the index holds together, so that offsets may be computed from it without overflow:
+    /// for one that was read, before anything else is asked of it.
+    ///
+    /// # Errors
+    /// An unknown format; entries or rows that are out of order, overlap or lie outside of the dump
+    /// or of their entry; more rows than bytes; members that do not add up to dump and archive.
+    pub fn validate(&self) -> Result<(), Damaged> {
+        if self.format != FORMAT {
+            return Err(Damaged(format!("index format {} is unknown", self.format)));
+        }
+        let mut end = 0;
+        for (number, entry) in self.entries.iter().enumerate() {
+            let wrong = |what: &str, range: &ByteRange| {
+                let ByteRange { start, end } = range;
+                Damaged(format!(
+                    "{what} of entry {number} of the index: [{start}, {end}] is out of order or out of bounds"
+                ))
+            };
+            for range in &entry.ranges {
+                end = follows(end, range, self.dump_bytes).ok_or_else(|| wrong("ranges", range))?;
+            }
+            let Some(copy) = &entry.copy else { continue };
+            let mut data_end = 0;
+            let mut bytes = 0;
+            for data in &copy.data {
+                data_end = follows(data_end, data, self.dump_bytes)
+                    .filter(|_| {
+                        let mut around = entry.ranges.iter();
+                        around.any(|r| r.start <= data.start && data.end <= r.end)
+                    })
+                    .ok_or_else(|| wrong("copy.data", data))?;
+                bytes += data.bytes();
+            }
+            // Every row ends in a newline.
+            if copy.rows > bytes {
+                return Err(Damaged(format!(
+                    "copy.rows of entry {number} of the index: {} rows in {bytes} bytes",
+                    copy.rows
+                )));
+            }
+        }
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        let sum =
+            |bytes: fn(&Member) -> u32| self.members.iter().map(|m| u64::from(bytes(m))).sum();
+        adds_up("dump_bytes", self.dump_bytes, sum(|m| m.dump_bytes))?;
+        adds_up(
+            "archive_bytes",
+            self.archive_bytes,
+            sum(|m| m.archive_bytes),
+        )
+    }
+}
+
+/// The end of `range` if it starts at or behind `before` and ends at or before `limit`.
+fn follows(before: u64, range: &ByteRange, limit: u64) -> Option<u64> {
+    let ordered = before <= range.start && range.start <= range.end && range.end <= limit;
+    ordered.then_some(range.end)
+}
+
+fn adds_up(field: &str, said: u64, sum: u64) -> Result<(), Damaged> {
+    if said == sum {
+        return Ok(());
+    }
+    Err(Damaged(format!(
+        "{field} of the index is {said}, its members add up to {sum}"
+    )))
+}
+
 /// Lower-case hexadecimal digits of `bytes`.
 pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -370,5 +455,87 @@ mod tests {
             rows
         );
         assert!(serde_json::from_str::<ByteRange>("[5,2]").is_err());
+    }
+
+    fn range(start: u64, end: u64) -> ByteRange {
+        ByteRange { start, end }
+    }
+
+    fn entry(start: u64, end: u64) -> Entry {
+        Entry {
+            database: Some(Name::from("d")),
+            kind: kind::TABLE_DATA.into(),
+            schema: Some(Name::from("s")),
+            name: Name::from("t"),
+            owner: None,
+            ranges: vec![range(start, end)],
+            sha256: Sha256Digest([0; 32]),
+            copy: Some(CopyData {
+                columns: Vec::new(),
+                rows: 2,
+                data: vec![range(start + 2, end - 2)],
+                data_sha256: Sha256Digest([0; 32]),
+                rows_digest: RowsDigest(0),
+            }),
+        }
+    }
+
+    fn member(dump_bytes: u32, archive_bytes: u32) -> Member {
+        Member {
+            dump_bytes,
+            archive_bytes,
+            crc32: 0,
+            sha256: Sha256Digest([0; 32]),
+        }
+    }
+
+    fn sound() -> Index {
+        Index {
+            format: FORMAT,
+            dump_bytes: 30,
+            archive_bytes: 7,
+            dump_sha256: Sha256Digest([0; 32]),
+            archive_sha256: Sha256Digest([0; 32]),
+            entries: vec![entry(0, 10), entry(10, 20), entry(20, 30)],
+            members: vec![member(16, 4), member(14, 3)],
+        }
+    }
+
+    #[test]
+    fn an_index_that_does_not_hold_together_is_refused_by_field() {
+        assert_eq!(sound().validate(), Ok(()));
+        let mut bare = sound();
+        bare.members.clear();
+        assert_eq!(bare.validate(), Ok(()));
+
+        fn copy(index: &mut Index) -> &mut CopyData {
+            index.entries[1].copy.as_mut().unwrap()
+        }
+        type Spoil = fn(&mut Index);
+        let spoils: [(&str, Spoil); 13] = [
+            ("format 2", |i| i.format = 2),
+            ("ranges of entry 1", |i| i.entries.swap(0, 1)),
+            ("ranges of entry 1", |i| i.entries[1].ranges[0].start = 9),
+            ("ranges of entry 2", |i| i.entries[2].ranges[0].end = 31),
+            ("ranges of entry 0", |i| {
+                i.entries[0].ranges = vec![range(5, 2)]
+            }),
+            ("ranges of entry 1", |i| {
+                i.entries[1].ranges.push(range(10, 12))
+            }),
+            ("copy.data of entry 1", |i| copy(i).data[0].start = 9),
+            ("copy.data of entry 1", |i| copy(i).data[0].end = 21),
+            ("copy.data of entry 1", |i| copy(i).data.push(range(12, 13))),
+            ("copy.rows of entry 1", |i| copy(i).rows = 7),
+            ("copy.rows of entry 1", |i| copy(i).rows = u64::MAX),
+            ("dump_bytes", |i| i.members[0].dump_bytes = 15),
+            ("archive_bytes", |i| i.archive_bytes = 8),
+        ];
+        for (number, (field, spoil)) in spoils.into_iter().enumerate() {
+            let mut index = sound();
+            spoil(&mut index);
+            let error = index.validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{number}: {error}");
+        }
     }
 }

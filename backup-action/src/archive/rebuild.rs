@@ -91,15 +91,11 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
     ensure!(number > 0, "the file is empty");
     let scan = scanner.finish();
     let completeness = scan.completeness.clone();
-    let index = digest::assemble(
-        scan,
-        digester.finish(),
-        members.unwrap_or_default(),
-        Sha256Digest(source.whole.finalize().into()),
-    )?;
-    let index = Index {
-        archive_bytes: source.bytes,
-        ..index
+    let sha256 = Sha256Digest(source.whole.finalize().into());
+    let digests = digester.finish();
+    let index = match members {
+        Some(members) => digest::assemble(scan, digests, members, sha256)?,
+        None => digest::assemble_without_members(scan, digests, source.bytes, sha256)?,
     };
     Ok(Rebuilt {
         index,

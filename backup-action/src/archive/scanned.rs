@@ -131,11 +131,13 @@ pub struct Completeness {
     /// The dump starts with the cluster's header.
     pub cluster_header: bool,
     /// The dump ends with the cluster's trailer: its exact bytes, as a comment outside statements
-    /// and rows, with every `\restrict` closed by its own key, and nothing but blank space behind.
+    /// and rows, with every `\restrict` closed by its own key, and nothing but blank space behind;
+    /// and there is no other cluster header or trailer: two dumps in one stream are not one.
     pub cluster_trailer: bool,
     /// The databases in order, each with whether its own trailer is the last thing in it.
     pub databases: Vec<(Name, bool)>,
-    /// Where the dump ended: `at the end`, `inside the rows of nostromo: public.t after 5 rows`, ….
+    /// Where the dump ended: `at the end`, `inside the rows of nostromo: public.t after 5 rows`, …;
+    /// behind a semicolon also what shows that more than one dump is there.
     pub ended_in: String,
     /// What is wrong with `\restrict` and `\unrestrict`, as a clause without their keys.
     pub restrict_fault: Option<String>,

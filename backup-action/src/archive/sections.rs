@@ -9,6 +9,8 @@ const CLUSTER_HEADER: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
 const CLUSTER_TRAILER: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n";
 const DATABASE_TRAILER: &[u8] = b"--\n-- PostgreSQL database dump complete\n--\n";
 
+const HEADER_LINE: &[u8] = b"-- PostgreSQL database cluster dump";
+
 /// What a run of comment lines says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Meaning {
@@ -34,6 +36,9 @@ pub(crate) struct Sections {
     cluster_header: bool,
     /// The end of the cluster's trailer, while nothing came behind it.
     trailer_end: Option<u64>,
+    /// What tells that several dumps, or a dump and more, stand in one stream. It stays: a second
+    /// trailer does not make the first the last thing again.
+    more_than_one: Option<String>,
 }
 
 impl Sections {
@@ -58,13 +63,25 @@ impl Sections {
                 self.set_complete(true);
                 Meaning::DatabaseTrailer
             }
-            _ => Meaning::Other,
+            // By its line: the comments of two dumps run into one another where a blank line is lost.
+            _ => {
+                if text.split(|byte| *byte == b'\n').any(|l| l == HEADER_LINE) {
+                    self.more_than_one.get_or_insert_with(|| {
+                        format!("the cluster header before byte {end} is not the first thing")
+                    });
+                }
+                Meaning::Other
+            }
         }
     }
 
     /// Another entry follows: what stood before was not the end of the dump.
     pub(crate) fn something_follows(&mut self) {
-        self.trailer_end = None;
+        if let Some(end) = self.trailer_end.take() {
+            self.more_than_one.get_or_insert_with(|| {
+                format!("something follows the cluster trailer that ends at byte {end}")
+            });
+        }
     }
 
     /// An object or a statement follows: what stood before was not the end of the database either.
@@ -109,6 +126,7 @@ impl Sections {
         self.trailer_end.is_some_and(|trailer| trailer < end)
             && self.restrict.is_none()
             && self.restrict_fault.is_none()
+            && self.more_than_one.is_none()
     }
 
     /// What is known at the end.
@@ -116,6 +134,10 @@ impl Sections {
         if self.restrict.is_some() {
             self.fault("\\restrict without its \\unrestrict");
         }
+        let ended_in = match &self.more_than_one {
+            Some(why) => format!("{ended_in}; {why}"),
+            None => ended_in,
+        };
         Completeness {
             cluster_header: self.cluster_header,
             cluster_trailer,

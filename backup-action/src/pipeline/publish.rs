@@ -4,7 +4,8 @@
 use super::cleanup::{Cleanup, Ticket, Undo};
 use super::readback::{ReadBack, VerifiedCopy};
 use super::seal::LostCopy;
-use crate::archive::index::{Index, Sha256Digest};
+use crate::archive::index::{Damaged, FORMAT, Index, Sha256Digest};
+use crate::error::Explained;
 use crate::manifest::{self, Manifest};
 use crate::store::{BackupKeys, Store};
 use anyhow::{Context, ensure};
@@ -139,43 +140,230 @@ fn encode_index(index: &Index) -> anyhow::Result<Bytes> {
 /// Reads the index of a published backup and compares it with its manifest.
 ///
 /// # Errors
-/// Missing, changed, or the index of another archive.
+/// What the store says when it cannot be read; an index of a newer format; and with [`Damaged`] in
+/// the chain an index that was changed, does not hold together, or is another archive's.
 pub async fn load_index(store: &Store, manifest: &Manifest) -> anyhow::Result<Index> {
-    use std::io::Read;
     let key = crate::store::Key::parse(&manifest.index_key)?;
     let bytes = store
         .get(&key, manifest.index_bytes)
         .await
         .context("could not read the index")?;
-    let sha256 = Sha256Digest(Sha256::digest(&bytes).into());
-    ensure!(
-        bytes.len() as u64 == manifest.index_bytes && sha256 == manifest.index_sha256,
-        "the stored index is not the one that the manifest names"
-    );
-    let mut json = Vec::new();
-    // The digest is ours, so the size of the JSON is what this program once wrote.
-    flate2::bufread::GzDecoder::new(&bytes[..])
-        .read_to_end(&mut json)
-        .context("could not decompress the index")?;
-    let index: Index = serde_json::from_slice(&json).context("index is not valid")?;
-    ensure!(
-        index.format == crate::archive::index::FORMAT,
-        "index format {} is not known to this version",
-        index.format
-    );
-    ensure!(
-        index.archive_sha256 == manifest.archive.archive_sha256
-            && index.dump_sha256 == manifest.archive.dump_sha256,
-        "the index belongs to another archive"
-    );
-    let members: u64 = index
-        .members
-        .iter()
-        .map(|member| u64::from(member.archive_bytes))
-        .sum();
-    ensure!(
-        members == index.archive_bytes,
-        "the members of the index do not add up to the archive"
-    );
+    decode_index(&bytes, manifest)
+}
+
+/// The index in `bytes`, as they are stored.
+fn decode_index(bytes: &[u8], manifest: &Manifest) -> anyhow::Result<Index> {
+    let sha256 = Sha256Digest(Sha256::digest(bytes).into());
+    if bytes.len() as u64 != manifest.index_bytes || sha256 != manifest.index_sha256 {
+        let text =
+            "index_bytes or index_sha256: the stored index is not the one that the manifest names";
+        return Err(Damaged(text.to_owned()).into());
+    }
+    let json = decompress_index(bytes)?;
+    let index: Index = serde_json::from_slice(&json)
+        .map_err(|error| Damaged(format!("the index is not valid: {error}")))?;
+    if index.format > FORMAT {
+        return Err(Explained::new(
+            format!(
+                "index format {} is newer than {FORMAT}, the newest this version reads",
+                index.format
+            ),
+            "Update backup-action to the version that wrote the backup.",
+        )
+        .into());
+    }
+    // First, so that the sums below cannot overflow.
+    index.validate()?;
+    compare_with_manifest(&index, manifest)?;
     Ok(index)
+}
+
+/// The JSON of an index. Whoever can write to the store can write the manifest with its digest too,
+/// so the size is limited: half of an index is digests, which gzip does not make smaller than half.
+fn decompress_index(bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
+    use std::io::Read;
+    let limit = (bytes.len() as u64).saturating_mul(64) + 64 * 1024 * 1024;
+    let mut json = Vec::new();
+    flate2::bufread::GzDecoder::new(bytes)
+        .take(limit + 1)
+        .read_to_end(&mut json)
+        .map_err(|error| Damaged(format!("the index does not decompress: {error}")))?;
+    if json.len() as u64 > limit {
+        return Err(Damaged(format!(
+            "the index decompresses to more than {limit} bytes"
+        )));
+    }
+    Ok(json)
+}
+
+fn compare_with_manifest(index: &Index, manifest: &Manifest) -> Result<(), Damaged> {
+    let said = &manifest.archive;
+    let digests = [
+        ("archive_sha256", index.archive_sha256, said.archive_sha256),
+        ("dump_sha256", index.dump_sha256, said.dump_sha256),
+    ];
+    for (field, here, there) in digests {
+        if here != there {
+            return Err(Damaged(format!(
+                "{field}: the index belongs to another archive: {here}, in the manifest {there}"
+            )));
+        }
+    }
+    let members = index.members.len() as u64;
+    if members == 0 && index.dump_bytes > 0 {
+        return Err(Damaged("members: the index names none".to_owned()));
+    }
+    let numbers = [
+        ("dump_bytes", index.dump_bytes, said.dump_bytes),
+        ("archive_bytes", index.archive_bytes, said.archive_bytes),
+        ("rows", index.rows(), said.rows),
+        ("members", members, said.members),
+    ];
+    for (field, here, there) in numbers {
+        if here != there {
+            return Err(Damaged(format!(
+                "{field}: {here} in the index, {there} in the manifest"
+            )));
+        }
+    }
+    if manifest::summarise(index) != manifest.databases {
+        return Err(Damaged(
+            "databases: the manifest's are not those of the index".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::compress::BLOCK_BYTES;
+    use crate::archive::rebuild::rebuild;
+    use crate::manifest::{ArchiveSummary, Compression as Levels, KIND, Source};
+
+    const DUMP: &str = "--\n-- PostgreSQL database cluster dump\n--\n\n\\connect d\n\n\
+        --\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
+        COPY s.t (a) FROM stdin;\n1\n2\n\\.\n\n\n\
+        --\n-- PostgreSQL database dump complete\n--\n\n\
+        --\n-- PostgreSQL database cluster dump complete\n--\n\n";
+
+    fn index() -> Index {
+        assert!(DUMP.len() <= BLOCK_BYTES);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
+        gzip.write_all(DUMP.as_bytes()).unwrap();
+        rebuild(&gzip.finish().unwrap()[..], |_| {}).unwrap().index
+    }
+
+    fn manifest_of(index: &Index, stored: &[u8]) -> Manifest {
+        Manifest {
+            format: manifest::FORMAT,
+            kind: KIND.to_owned(),
+            tool: String::new(),
+            archive_key: "a".to_owned(),
+            index_key: "i".to_owned(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            finished_at: jiff::Timestamp::UNIX_EPOCH,
+            source: Source {
+                cluster: String::new(),
+                system_identifier: None,
+                server_version: String::new(),
+                client_version: String::new(),
+                role_passwords: false,
+            },
+            archive: ArchiveSummary {
+                key: "a".to_owned(),
+                dump_bytes: index.dump_bytes,
+                archive_bytes: index.archive_bytes,
+                dump_sha256: index.dump_sha256,
+                archive_sha256: index.archive_sha256,
+                archive_crc64nvme: String::new(),
+                rows: 2,
+                members: 1,
+            },
+            index_bytes: stored.len() as u64,
+            index_sha256: Sha256Digest(Sha256::digest(stored).into()),
+            databases: manifest::summarise(index),
+            compression: Levels {
+                format: "gzip".to_owned(),
+                level: "6".to_owned(),
+                levels_used: [6, 6],
+            },
+            run: None,
+            checks: Vec::new(),
+        }
+    }
+
+    fn damage(result: anyhow::Result<Index>) -> String {
+        let error = result.unwrap_err();
+        assert!(
+            error.chain().any(|cause| cause.is::<Damaged>()),
+            "{error:#}"
+        );
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn an_index_that_contradicts_its_manifest_is_damaged_by_field() {
+        let index = index();
+        let stored = encode_index(&index).unwrap();
+        let good = manifest_of(&index, &stored);
+        assert_eq!(decode_index(&stored, &good).unwrap(), index);
+
+        type Spoil = fn(&mut Manifest);
+        let spoils: [(&str, Spoil); 9] = [
+            ("index_bytes", |m| m.index_bytes += 1),
+            ("index_sha256", |m| m.index_sha256.0[0] ^= 1),
+            ("archive_sha256", |m| m.archive.archive_sha256.0[0] ^= 1),
+            ("dump_sha256", |m| m.archive.dump_sha256.0[0] ^= 1),
+            ("dump_bytes", |m| m.archive.dump_bytes += 1),
+            ("archive_bytes", |m| m.archive.archive_bytes += 1),
+            ("rows", |m| m.archive.rows += 1),
+            ("members", |m| m.archive.members += 1),
+            ("databases", |m| m.databases[0].schemas[0].rows += 1),
+        ];
+        for (field, spoil) in spoils {
+            let mut manifest = good.clone();
+            spoil(&mut manifest);
+            let text = damage(decode_index(&stored, &manifest));
+            assert!(text.contains(field), "{field}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_index_with_a_fitting_digest_is_still_checked() {
+        let mut swapped = index();
+        swapped.entries.swap(0, 1);
+        let stored = encode_index(&swapped).unwrap();
+        let text = damage(decode_index(&stored, &manifest_of(&swapped, &stored)));
+        assert!(text.contains("ranges of entry 1"), "{text}");
+
+        let mut bare = index();
+        bare.members.clear();
+        let stored = encode_index(&bare).unwrap();
+        let text = damage(decode_index(&stored, &manifest_of(&bare, &stored)));
+        assert!(text.contains("members"), "{text}");
+
+        for stored in [&b"no gzip"[..], &encode_index(&index()).unwrap()[..40]] {
+            let text = damage(decode_index(stored, &manifest_of(&index(), stored)));
+            assert!(text.contains("does not decompress"), "{text}");
+        }
+
+        let mut newer = index();
+        newer.format = FORMAT + 1;
+        let stored = encode_index(&newer).unwrap();
+        let error = decode_index(&stored, &manifest_of(&newer, &stored)).unwrap_err();
+        assert!(!error.chain().any(|cause| cause.is::<Damaged>()));
+        assert!(format!("{error:#}").contains("newer than 1"), "{error:#}");
+    }
+
+    #[test]
+    fn an_index_that_swells_is_refused_at_the_limit() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(9));
+        for _ in 0..80 {
+            gzip.write_all(&vec![b' '; 1024 * 1024]).unwrap();
+        }
+        let stored = gzip.finish().unwrap();
+        let text = damage(decode_index(&stored, &manifest_of(&index(), &stored)));
+        assert!(text.contains("more than"), "{text}");
+    }
 }
