@@ -3,6 +3,7 @@
 
 use super::journal::Journal;
 use super::{Context, stores};
+use crate::archive::index::Damaged;
 use crate::archive::rebuild;
 use crate::check::{Check, CheckId};
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::pipeline::fetch::Want;
 use crate::pipeline::progress::Step;
 use crate::pipeline::{publish, readback};
 use crate::report::{Copy, format};
-use crate::store::Store;
+use crate::store::{Store, StoreErrorKind};
 use anyhow::Context as _;
 use std::fs::File;
 use std::io::BufReader;
@@ -95,7 +96,19 @@ async fn stored(
             hint,
         )
     });
-    let index = Arc::new(publish::load_index(&found.store, &found.manifest).await?);
+    let index = match publish::load_index(&found.store, &found.manifest).await {
+        Ok(index) => Arc::new(index),
+        // Without its index, or with another's, the archive cannot be read as this backup.
+        Err(error) if is_damage(&error) => {
+            journal.check(Check::failed(
+                CheckId::StoredReadback,
+                error::one_line(&error),
+                "The stored index is damaged; use another copy or an older backup. The archive may still be good: `gunzip -t`, and compare its SHA-256 with the manifest.",
+            ));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     let read = readback::read_archive(
         &found.store,
         &found.keys.archive,
@@ -139,7 +152,7 @@ async fn stored(
                 ),
             ),
         ],
-        Err(error) if crate::store::StoreErrorKind::of(error).is_some() => {
+        Err(error) if StoreErrorKind::of(error).is_some() => {
             return Err(
                 anyhow::anyhow!(error::one_line(error)).context(format!("could not read {place}"))
             );
@@ -154,6 +167,11 @@ async fn stored(
     journal.checks.extend(checks);
     journal.copies = vec![copy(&found.store, read.is_ok())];
     Ok(())
+}
+
+fn is_damage(error: &anyhow::Error) -> bool {
+    StoreErrorKind::of(error) == Some(StoreErrorKind::NotFound)
+        || error.chain().any(|cause| cause.is::<Damaged>())
 }
 
 fn copy(store: &Store, good: bool) -> Copy {
