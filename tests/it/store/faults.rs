@@ -280,7 +280,7 @@ async fn the_sums_of_a_store_that_does_not_compare_them_are_not_believed() {
     let Some(server) = SeaweedFs::start("s3 sums") else {
         return;
     };
-    let (peer, store, _) = behind_peer(&server, "sums").await;
+    let (peer, store, _) = behind_peer(server, "sums").await;
     let bytes = noise(1000, 3);
     assert_eq!(
         store.probe("n1").await.unwrap().checksums,
