@@ -15,3 +15,4 @@ pub mod scanned;
 mod sections;
 mod toc;
 mod token;
+pub mod validate;

@@ -3,8 +3,8 @@
 
 use super::journal::Journal;
 use super::{Context, stores};
-use crate::archive::index::Damaged;
 use crate::archive::rebuild;
+use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
 use crate::config::Config;
 use crate::error;

@@ -4,7 +4,8 @@
 use super::cleanup::{Cleanup, Ticket, Undo};
 use super::readback::{ReadBack, VerifiedCopy};
 use super::seal::LostCopy;
-use crate::archive::index::{Damaged, FORMAT, Index, Sha256Digest};
+use crate::archive::index::{FORMAT, Index, Sha256Digest};
+use crate::archive::validate::Damaged;
 use crate::error::Explained;
 use crate::manifest::{self, Manifest};
 use crate::store::{BackupKeys, Store};
