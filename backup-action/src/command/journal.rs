@@ -4,8 +4,8 @@
 use crate::check::{Check, CheckId, Outcome, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
-use crate::pipeline::progress::Step;
 use crate::postgres::connection;
+use crate::report::words::Step;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
 use crate::secret::Secret;
 use jiff::Timestamp;

@@ -66,7 +66,7 @@ pub const EXIT_CODES: &[(&str, &str, &str)] = &[
     (
         "130, 143",
         "interrupted",
-        "Ended by `SIGINT` or `SIGTERM`; nothing was published.",
+        "Ended by `SIGINT` or `SIGTERM` (129 and 131: `SIGHUP`, `SIGQUIT`). A backup exists only if its manifest was there already.",
     ),
 ];
 

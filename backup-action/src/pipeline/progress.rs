@@ -1,5 +1,6 @@
 //! What a running step has done so far, for whoever shows it. Counters only; nothing is printed.
 
+use crate::report::words::Step;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -14,34 +15,6 @@ pub struct Progress {
     /// Milliseconds since `begun` at which the reader began to wait for the dump; 0 while it does not.
     waiting_since: AtomicU64,
     place: Mutex<String>,
-}
-
-/// The step that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Checks before the dump.
-    Preflight,
-    /// pg_dumpall runs.
-    Dump,
-    /// Completing the upload, renaming the file.
-    Seal,
-    /// Reading the stored bytes back.
-    ReadBack,
-    /// Index, manifest, receipt.
-    Publish,
-}
-
-impl Step {
-    /// The name shown to people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Step::Preflight => "preflight",
-            Step::Dump => "dump",
-            Step::Seal => "seal",
-            Step::ReadBack => "read back",
-            Step::Publish => "publish",
-        }
-    }
 }
 
 /// One look at the counters.

@@ -11,7 +11,6 @@ use super::{Context, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
 use crate::manifest::{self, Manifest, Source};
-use crate::pipeline::progress::Step;
 use crate::pipeline::stream::{self, OpenCopy, Options};
 use crate::postgres::connection::Connection;
 use crate::postgres::dump;
@@ -19,6 +18,7 @@ use crate::postgres::inventory::{self, Inventory};
 use crate::postgres::preflight::{self, Server};
 use crate::process::{RunAs, Running};
 use crate::report::LastGood;
+use crate::report::words::Step;
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -83,14 +83,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
 
     let begun = Instant::now();
     context.progress.begin(Step::Publish, 0);
-    let draft = Draft::new(
-        context,
-        journal,
-        &server,
-        &keys,
-        finished_at,
-        read_back.levels_used,
-    );
+    let draft = Draft::new(context, journal, &keys, finished_at, read_back.levels_used)?;
     let crc64nvme = read_back.copies[0].crc64nvme.clone();
     let published = read_back
         .publish(
@@ -103,22 +96,9 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     if let Ok(published) = published {
         journal.archive = Some(published.manifest.archive.clone());
         journal.manifest_key = Some(keys.manifest.to_string());
-        record::recovery_texts(
-            context,
-            journal,
-            &published.manifest,
-            &published
-                .copies
-                .iter()
-                .map(|copy| copy.store.clone())
-                .collect::<Vec<_>>(),
-        )
-        .await;
-        let copies: Vec<Store> = published
-            .copies
-            .iter()
-            .map(|copy| copy.store.clone())
-            .collect();
+        let copies = published.copies.iter();
+        let copies: Vec<Store> = copies.map(|copy| copy.store.clone()).collect();
+        record::recovery_texts(context, journal, &published.manifest, &copies).await;
         record::store_receipt(context, journal, &copies).await;
     }
     journal.took(Step::Publish, begun);

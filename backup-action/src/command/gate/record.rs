@@ -7,7 +7,6 @@ use crate::command::{Context, ExitStatus, stores};
 use crate::config::Level;
 use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
 use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
-use crate::postgres::preflight::Server;
 use crate::report::{self, recovery};
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
@@ -30,22 +29,16 @@ impl Draft {
     pub(super) fn new(
         context: &Context,
         journal: &Journal,
-        server: &Server,
         keys: &BackupKeys,
         finished_at: Timestamp,
         levels_used: [u32; 2],
-    ) -> Draft {
-        Draft {
+    ) -> anyhow::Result<Draft> {
+        let source = journal.source.clone().context("the server was not asked")?;
+        Ok(Draft {
             keys: keys.clone(),
             started_at: journal.started_at,
             finished_at,
-            source: journal.source.clone().unwrap_or_else(|| Source {
-                cluster: journal.cluster.clone(),
-                system_identifier: None,
-                server_version: server.facts.version.clone(),
-                client_version: server.tools.version.text.clone(),
-                role_passwords: server.facts.role_passwords,
-            }),
+            source,
             level: match context.config.level {
                 Level::Auto => "auto".to_owned(),
                 Level::Fixed(level) => level.to_string(),
@@ -59,7 +52,7 @@ impl Draft {
                 .into_iter()
                 .filter(|check| journal.checks.iter().any(|c| c.id == check.id))
                 .collect(),
-        }
+        })
     }
 
     pub(super) fn manifest(
