@@ -162,7 +162,12 @@ pub async fn stream(
     if fault.is_some() {
         stop.stop();
     }
-    let read = match tokio::time::timeout(GONE_AFTER, reader).await {
+    // A reader that still waits although its dump was given up does not end any more.
+    let patience = match progress.silent_seconds() >= options.stall_timeout.as_secs() {
+        true => Duration::from_millis(500),
+        false => GONE_AFTER,
+    };
+    let read = match tokio::time::timeout(patience, reader).await {
         Ok(read) => read.context("the thread that reads the dump panicked")?,
         // Something that left the process group holds the pipe; its thread ends with the program.
         Err(_) => return Err(fault.unwrap_or_else(|| stall(GONE_AFTER.as_secs(), progress))),

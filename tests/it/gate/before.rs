@@ -76,6 +76,7 @@ fn a_database_that_nobody_can_connect_to_closes_the_gate() {
     let Some(cluster) = own("datallowconn") else {
         return;
     };
+    cluster.psql("create table staff (name text)");
     cluster.psql("create database walled allow_connections false");
     let world = World::local(&cluster);
     world.closes(world.gate(), 1, &["databases-connectable", "walled"]);

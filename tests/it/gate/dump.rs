@@ -105,7 +105,7 @@ fn a_dump_that_lies_closes_the_gate() {
             (
                 "prints-a-banner",
                 1,
-                &["does not start with the header of a cluster dump"],
+                &["the cluster header", "is not the first thing"],
                 &[],
             ),
             ("prints-twice", 1, &["dump-complete"], &[]),
