@@ -31,7 +31,8 @@ Examples:
   backup-action gate --remote s3://company-backups/nostromo --dry-run     only the checks before the dump
 
 A backup exists once its manifest exists; the manifest is written last.
-Exit codes: 0 passed, 1 a check failed, 2 usage or configuration, 3 could not check, 130/143 interrupted.
+Exit codes: 0 passed, 1 a check failed, 2 usage or configuration, 3 could not check,
+129/130/131/143 interrupted.
 Only 0 opens the gate.",
         takes_backup: false,
     },
