@@ -3,7 +3,6 @@
 
 use crate::check::{CheckId, Severity};
 use crate::settings::Setting;
-use anyhow::Context;
 
 /// The outputs of the action: name and what it holds.
 pub const OUTPUTS: &[(&str, &str)] = &[
@@ -170,25 +169,6 @@ pub fn readme_exit_codes() -> String {
     out
 }
 
-/// Replaces what stands between `<!-- generated:REGION -->` and the next `<!-- /generated -->`.
-///
-/// # Errors
-/// The region is not there, or has no end.
-pub fn replace_generated(text: &str, region: &str, content: &str) -> anyhow::Result<String> {
-    const END: &str = "<!-- /generated -->";
-    let start = format!("<!-- generated:{region} -->");
-    let (before, rest) = text
-        .split_once(&start)
-        .with_context(|| format!("no line {start}"))?;
-    let (_, after) = rest
-        .split_once(END)
-        .with_context(|| format!("no {END} behind {start}"))?;
-    Ok(format!(
-        "{before}{start}\n{}\n{END}{after}",
-        content.trim_end()
-    ))
-}
-
 fn inputs(settings: &[Setting]) -> impl Iterator<Item = &Setting> {
     settings.iter().filter(|setting| setting.action)
 }
@@ -239,6 +219,7 @@ fn code_or_nothing(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use anyhow::Context;
     use expect_test::expect;
 
     const SETTINGS: &[Setting] = &[
@@ -421,5 +402,24 @@ mod tests {
         assert_eq!(replace_generated(&new, "x", "new\n").unwrap(), new);
         assert!(replace_generated(text, "z", "").is_err());
         assert!(replace_generated("<!-- generated:x -->", "x", "").is_err());
+    }
+
+    /// Replaces what stands between `<!-- generated:REGION -->` and the next `<!-- /generated -->`.
+    ///
+    /// # Errors
+    /// The region is not there, or has no end.
+    fn replace_generated(text: &str, region: &str, content: &str) -> anyhow::Result<String> {
+        const END: &str = "<!-- /generated -->";
+        let start = format!("<!-- generated:{region} -->");
+        let (before, rest) = text
+            .split_once(&start)
+            .with_context(|| format!("no line {start}"))?;
+        let (_, after) = rest
+            .split_once(END)
+            .with_context(|| format!("no {END} behind {start}"))?;
+        Ok(format!(
+            "{before}{start}\n{}\n{END}{after}",
+            content.trim_end()
+        ))
     }
 }
