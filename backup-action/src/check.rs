@@ -19,6 +19,12 @@ pub enum Group {
     Stored,
     /// What makes the backup exist.
     Record,
+    /// A backup replayed into a server.
+    Restore,
+    /// What came back against what went in.
+    Proof,
+    /// A receipt that the deploy job asks for.
+    Receipt,
 }
 
 impl Group {
@@ -30,6 +36,17 @@ impl Group {
             Group::Gzip => "gzip",
             Group::Stored => "stored",
             Group::Record => "record",
+            Group::Restore => "restore",
+            Group::Proof => "proof",
+            Group::Receipt => "receipt",
+        }
+    }
+
+    /// Whether the gate asks the checks of this step.
+    pub fn is_of_gate(self) -> bool {
+        match self {
+            Group::Preflight | Group::Dump | Group::Gzip | Group::Stored | Group::Record => true,
+            Group::Restore | Group::Proof | Group::Receipt => false,
         }
     }
 }
@@ -90,6 +107,8 @@ checks! {
     DiskSpace = "disk-space" in Preflight, default Block;
     /// Every store accepts, returns and refuses to overwrite a small object.
     StoreWritable = "store-writable" in Preflight, default Block;
+    /// A drill of the last weeks restored a backup of this cluster and proved it.
+    DrillFresh = "drill-fresh" in Preflight, default Warn;
     /// pg_dumpall ended with status 0.
     DumpExit = "dump-exit" in Dump, default Block;
     /// The dump ends with the cluster's trailer, and every database with its own.
@@ -112,6 +131,32 @@ checks! {
     ManifestPublished = "manifest-published" in Record, default Block;
     /// The receipt that the deploy job asks for is stored.
     ReceiptStored = "receipt-stored" in Record, default Block;
+    /// Manifest, index and archive belong together, and every byte that was read is the one that was stored.
+    ArchiveIntact = "archive-intact" in Restore, default Block;
+    /// The server has what the backup needs (version, extensions, locales, roles), and nothing is in the way.
+    TargetReady = "target-ready" in Restore, default Block;
+    /// Every statement and every row was restored.
+    RestoreComplete = "restore-complete" in Restore, default Block;
+    /// The restore took no longer than `max-restore-time`.
+    RestoreTime = "restore-time" in Restore, default Block;
+    /// What came back is what went in: databases, schemas, entries, rows, and the digest of each.
+    RoundTrip = "round-trip" in Proof, default Block;
+    /// At least one table and one row came back.
+    DrillNotEmpty = "drill-not-empty" in Proof, default Block;
+    /// Every question of the configuration has the expected answer.
+    Questions = "questions" in Proof, default Block;
+    /// Nothing of the throw-away cluster is left.
+    DrillCleaned = "drill-cleaned" in Proof, default Warn;
+    /// There is a receipt of a gate.
+    ReceiptFound = "receipt-found" in Receipt, default Block;
+    /// The receipt says passed.
+    ReceiptPassed = "receipt-passed" in Receipt, default Block;
+    /// The receipt belongs to this repository and commit.
+    ReceiptRun = "receipt-run" in Receipt, default Block;
+    /// The receipt is younger than `max-receipt-age`.
+    ReceiptFresh = "receipt-fresh" in Receipt, default Block;
+    /// The archive that the receipt names is still there, with the same checksum.
+    ArchiveUnchanged = "archive-unchanged" in Receipt, default Block;
 }
 
 impl CheckId {
@@ -121,7 +166,8 @@ impl CheckId {
         match self.group() {
             Group::Preflight => !matches!(self, CheckId::ServerReachable | CheckId::StoreWritable),
             Group::Stored => matches!(self, CheckId::RemoteCopy),
-            Group::Dump | Group::Gzip | Group::Record => false,
+            Group::Proof => matches!(self, CheckId::DrillNotEmpty | CheckId::DrillCleaned),
+            Group::Dump | Group::Gzip | Group::Record | Group::Restore | Group::Receipt => false,
         }
     }
 }

@@ -79,6 +79,51 @@ The SQL of a database, schema or table starts with the session settings that it 
 into an existing database: `backup-action extract … | psql -X -v ON_ERROR_STOP=1 -1 -d target`.",
         takes_backup: true,
     },
+    CommandInfo {
+        name: "restore",
+        about: "Restore a whole cluster, one database, or one schema out of a full backup",
+        after: "\
+Examples:
+  backup-action restore --local /var/backups/pg --into postgres://postgres@newhost/postgres
+        the whole cluster into an empty one
+  backup-action restore --remote s3://company-backups/nostromo --schema tenant_empresa_3 --plan
+        what would happen, with sizes; nothing is changed
+  backup-action restore --remote s3://company-backups/nostromo --schema tenant_empresa_3 \\
+        --before 'systemctl stop nostromo' --after 'systemctl start nostromo'
+        one tenant, in one transaction: if it fails the old tenant is untouched
+  backup-action restore --local /var/backups/pg --database nostromo --swap
+        beside the old database, proved, then the names are swapped
+  backup-action restore some/dump.sql.gz --database nostromo
+
+Without --database and --schema the whole cluster is restored, into an empty one only.
+Nothing that exists is replaced without --yes or an answer on the terminal.",
+        takes_backup: true,
+    },
+    CommandInfo {
+        name: "drill",
+        about: "Restore a backup into a throw-away cluster and prove that what came back is what went in",
+        after: "\
+Examples:
+  backup-action drill --remote s3://company-backups/nostromo
+  backup-action drill --local /var/backups/pg --engine local --max-restore-time 30m
+  backup-action drill 2026-01-18T02:00:01Z --local /var/backups/pg --engine docker --image postgis/postgis:15-3.5
+  backup-action drill --local /var/backups/pg --schema-only      seconds, for a pull request; never counts as a drill
+
+Production is not touched. Questions about the data, and defects that are known, stand in the
+configuration file as [[drill.question]] and [[drill.acknowledge]].",
+        takes_backup: true,
+    },
+    CommandInfo {
+        name: "verify-receipt",
+        about: "First step of a deploy job: the gate's receipt is genuine, recent, and its archive still there",
+        after: "\
+Examples:
+  backup-action verify-receipt --remote s3://company-backups/nostromo
+  backup-action verify-receipt --remote s3://company-backups/nostromo --receipt receipts/gate/….json --max-receipt-age 30m
+
+In a workflow the repository and the commit come from GITHUB_REPOSITORY and GITHUB_SHA.",
+        takes_backup: false,
+    },
 ];
 
 /// The hidden command that prints what is generated from the lists in the code.
@@ -108,10 +153,11 @@ fn subcommand(info: &'static CommandInfo) -> Command {
         command = command.arg(
             Arg::new("backup")
                 .value_name("BACKUP")
-                .default_value("latest")
                 .help(match info.name {
-                    "verify" => format!("{BACKUP_HELP}; or a file"),
-                    _ => BACKUP_HELP.to_owned(),
+                    "verify" | "restore" | "drill" => {
+                        format!("{BACKUP_HELP}; or a file [default: latest]")
+                    }
+                    _ => format!("{BACKUP_HELP} [default: latest]"),
                 }),
         );
     }

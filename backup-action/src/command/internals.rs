@@ -18,8 +18,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitStatus> {
         .map(String::as_str)
         .collect();
     let text = match what.as_slice() {
-        ["action-yml"] => action::action_yml(SETTINGS),
-        ["readme", "inputs"] => action::readme_inputs(SETTINGS),
+        ["action-yml"] => action::action_yml(&SETTINGS),
+        ["readme", "inputs"] => action::readme_inputs(&SETTINGS),
         ["readme", "outputs"] => action::readme_outputs(),
         ["readme", "checks"] => action::readme_checks(),
         ["readme", "exit-codes"] => action::readme_exit_codes(),

@@ -104,6 +104,10 @@ impl Journal {
             Step::Seal => self.durations.seal_seconds = seconds,
             Step::ReadBack => self.durations.readback_seconds = seconds,
             Step::Publish => self.durations.publish_seconds = seconds,
+            Step::Restore => self.durations.restore_seconds = seconds,
+            Step::Prove => self.durations.prove_seconds = seconds,
+            // Nobody waits for it.
+            Step::Receipt => {}
         }
     }
 

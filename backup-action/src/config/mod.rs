@@ -1,8 +1,11 @@
 //! Flags, environment and file → one validated [`Config`]. Each value remembers where it came from,
 //! so that an error names the flag, the variable or the key.
 
+mod drill;
 mod form;
 mod values;
+
+pub use drill::{Acknowledged, DrillConfig, EngineChoice, Expected, Question};
 
 use crate::check::{CheckId, Severity};
 use crate::error::Usage;
@@ -74,6 +77,55 @@ pub struct Config {
     pub output: OutputFormat,
     /// Stop before anything is written.
     pub dry_run: bool,
+    /// What only `restore` takes.
+    pub restore: RestoreConfig,
+    /// What only `drill` takes.
+    pub drill: DrillConfig,
+    /// How old the newest passed drill may be.
+    pub max_drill_age: Duration,
+    /// What only `verify-receipt` takes.
+    pub receipt: ReceiptConfig,
+}
+
+/// What `restore` was told.
+#[derive(Debug)]
+pub struct RestoreConfig {
+    /// The server to restore into; without it libpq's environment decides.
+    pub into: Option<Secret>,
+    /// Print the plan and stop.
+    pub plan: bool,
+    /// Replace an existing database by swapping names.
+    pub swap: bool,
+    /// Create missing roles, or refuse.
+    pub missing_roles: MissingRoles,
+    /// Do not ask.
+    pub yes: bool,
+    /// Commands to run first.
+    pub before: Vec<String>,
+    /// Commands to run at the end.
+    pub after: Vec<String>,
+    /// Whether those commands go through `sh -c`.
+    pub hook_shell: bool,
+}
+
+/// What to do about roles that the target does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingRoles {
+    /// Create them as the archive has them.
+    Create,
+    /// Refuse, with the list.
+    Refuse,
+}
+
+/// What `verify-receipt` was told.
+#[derive(Debug)]
+pub struct ReceiptConfig {
+    /// `latest`, or a key.
+    pub receipt: String,
+    /// How old it may be.
+    pub max_age: Duration,
+    /// Accept another commit.
+    pub allow_other_sha: bool,
 }
 
 /// The S3 store as configured; the store itself checks bucket and prefix.
@@ -150,10 +202,7 @@ impl Config {
         let severities = severities(&values)?;
         let config = Config {
             command: command.to_owned(),
-            backup: match matches.try_get_one::<String>("backup") {
-                Ok(Some(backup)) => backup.clone(),
-                Ok(None) | Err(_) => "latest".to_owned(),
-            },
+            backup: backup(matches, env)?,
             database_url: database_url(&values, env)?,
             cluster: values.text("cluster")?,
             local: values.text("local")?.map(PathBuf::from),
@@ -195,9 +244,55 @@ impl Config {
                 &[("text", OutputFormat::Text), ("json", OutputFormat::Json)],
             )?,
             dry_run: values.switch("dry-run", false)?,
+            restore: restore(&values)?,
+            drill: DrillConfig::resolve(&values)?,
+            max_drill_age: values.duration("max-drill-age", "35d")?,
+            receipt: ReceiptConfig {
+                receipt: values
+                    .text("receipt")?
+                    .unwrap_or_else(|| "latest".to_owned()),
+                max_age: values.duration("max-receipt-age", "2h")?,
+                allow_other_sha: values.switch("allow-other-sha", false)?,
+            },
         };
         Ok(config)
     }
+}
+
+/// `[BACKUP]`, else the Action's input of that name.
+fn backup(matches: &ArgMatches, env: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<String> {
+    const VARIABLE: &str = "BACKUP_ACTION_BACKUP";
+    let typed = match matches.try_get_one::<String>("backup") {
+        Ok(typed) => typed.cloned(),
+        // The command takes none.
+        Err(_) => return Ok("latest".to_owned()),
+    };
+    match typed.map(OsString::from).or_else(|| env(VARIABLE)) {
+        None => Ok("latest".to_owned()),
+        Some(text) if text.is_empty() => Ok("latest".to_owned()),
+        Some(text) => text
+            .into_string()
+            .map_err(|_| Usage::new(format!("{VARIABLE} is not valid UTF-8")).into()),
+    }
+}
+
+fn restore(values: &Values) -> anyhow::Result<RestoreConfig> {
+    Ok(RestoreConfig {
+        into: values.text("into")?.map(Secret::new),
+        plan: values.switch("plan", false)?,
+        swap: values.switch("swap", false)?,
+        missing_roles: values.word(
+            "missing-roles",
+            &[
+                ("create", MissingRoles::Create),
+                ("refuse", MissingRoles::Refuse),
+            ],
+        )?,
+        yes: values.switch("yes", false)?,
+        before: values.list("before"),
+        after: values.list("after"),
+        hook_shell: values.switch("hook-shell", false)?,
+    })
 }
 
 fn level(values: &Values) -> anyhow::Result<Level> {

@@ -33,6 +33,8 @@ pub(super) struct Values {
     given: BTreeMap<&'static str, (Vec<String>, Origin)>,
     /// `[checks]` of the file.
     pub(super) file_checks: Vec<(String, String)>,
+    /// `[drill]` of the file.
+    pub(super) file_drill: Option<toml::Table>,
     pub(super) file: PathBuf,
 }
 
@@ -46,6 +48,7 @@ impl Values {
             command: command.to_owned(),
             given: BTreeMap::new(),
             file_checks: Vec::new(),
+            file_drill: None,
             file: PathBuf::from(DEFAULT_FILE),
         };
         for setting in cli::settings_of(command) {
@@ -97,6 +100,10 @@ impl Values {
                 self.read_checks(value)?;
                 continue;
             }
+            if key == "drill" {
+                self.file_drill = Some(self.table(&key, value)?);
+                continue;
+            }
             let Some(setting) = crate::settings::SETTINGS
                 .iter()
                 .find(|setting| setting.name == key)
@@ -127,15 +134,7 @@ impl Values {
     }
 
     fn read_checks(&mut self, value: toml::Value) -> anyhow::Result<()> {
-        let toml::Value::Table(table) = value else {
-            return Err(Usage::new(format!(
-                "configuration file {}: \"checks\" is not a table",
-                self.file.display()
-            ))
-            .hint("Write it as [checks] with lines such as client-patched = \"block\".")
-            .into());
-        };
-        for (id, severity) in table {
+        for (id, severity) in self.table("checks", value)? {
             self.file_checks.push((
                 id,
                 severity
@@ -145,6 +144,22 @@ impl Values {
             ));
         }
         Ok(())
+    }
+
+    fn table(&self, key: &str, value: toml::Value) -> anyhow::Result<toml::Table> {
+        let example = match key {
+            "checks" => "[checks] with lines such as client-patched = \"block\"",
+            _ => "[[drill.question]] and [[drill.acknowledge]]",
+        };
+        match value {
+            toml::Value::Table(table) => Ok(table),
+            _ => Err(Usage::new(format!(
+                "configuration file {}: \"{key}\" is not a table",
+                self.file.display()
+            ))
+            .hint(format!("Write it as {example}."))
+            .into()),
+        }
     }
 
     /// Where a setting's value came from, as the user knows it.
@@ -296,7 +311,7 @@ fn unknown_key(key: &str, path: &Path) -> anyhow::Error {
         .iter()
         .filter(|setting| !setting.secret)
         .map(|setting| setting.name)
-        .chain(["checks"]);
+        .chain(["checks", "drill"]);
     Usage::new(format!(
         "configuration file {}: unknown key \"{key}\"",
         path.display()

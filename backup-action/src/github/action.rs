@@ -40,7 +40,16 @@ pub const OUTPUTS: &[(&str, &str)] = &[
 
 /// Inputs that the bootstrap reads: name, default, what it is.
 const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
-    ("command", "gate", "The command to run: `gate` or `verify`."),
+    (
+        "command",
+        "gate",
+        "The command to run: `gate`, `verify`, `drill` or `verify-receipt`.",
+    ),
+    (
+        "backup",
+        "latest",
+        "The backup that `verify` and `drill` read: `latest`, a key, or a UTC time.",
+    ),
     (
         "bin-path",
         "",
@@ -378,11 +387,11 @@ mod tests {
     #[test]
     fn committed_files_are_what_the_code_says() {
         use crate::settings::SETTINGS;
-        expect_test::expect_file!["../../../action.yml"].assert_eq(&action_yml(SETTINGS));
+        expect_test::expect_file!["../../../action.yml"].assert_eq(&action_yml(&SETTINGS));
         let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
         if let Ok(text) = std::fs::read_to_string(readme) {
             let regions = [
-                ("inputs", readme_inputs(SETTINGS)),
+                ("inputs", readme_inputs(&SETTINGS)),
                 ("outputs", readme_outputs()),
                 ("checks", readme_checks()),
                 ("exit-codes", readme_exit_codes()),

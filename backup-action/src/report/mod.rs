@@ -108,6 +108,12 @@ pub struct Durations {
     /// Index, manifest, receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish_seconds: Option<f64>,
+    /// Replaying the archive, from the first statement to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_seconds: Option<f64>,
+    /// Comparing what came back with what went in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove_seconds: Option<f64>,
     /// From start to end.
     pub total_seconds: f64,
 }

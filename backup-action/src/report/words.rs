@@ -140,16 +140,25 @@ pub enum Step {
     ReadBack,
     /// Index, manifest, receipt.
     Publish,
+    /// The archive replayed into a server.
+    Restore,
+    /// What came back compared with what went in.
+    Prove,
+    /// A receipt checked.
+    Receipt,
 }
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Step; 5] = [
+    pub const ALL: [Step; 8] = [
         Step::Preflight,
         Step::Dump,
         Step::Seal,
         Step::ReadBack,
         Step::Publish,
+        Step::Restore,
+        Step::Prove,
+        Step::Receipt,
     ];
 
     /// The name shown to people.
@@ -160,6 +169,9 @@ impl Step {
             Step::Seal => "seal",
             Step::ReadBack => "read back",
             Step::Publish => "publish",
+            Step::Restore => "restore",
+            Step::Prove => "prove",
+            Step::Receipt => "receipt",
         }
     }
 
@@ -170,6 +182,9 @@ impl Step {
             Step::Seal => Group::Gzip,
             Step::ReadBack => Group::Stored,
             Step::Publish => Group::Record,
+            Step::Restore => Group::Restore,
+            Step::Prove => Group::Proof,
+            Step::Receipt => Group::Receipt,
         }
     }
 
@@ -182,6 +197,9 @@ impl Step {
             Step::Seal => durations.seal_seconds,
             Step::ReadBack => durations.readback_seconds,
             Step::Publish => durations.publish_seconds,
+            Step::Restore => durations.restore_seconds,
+            Step::Prove => durations.prove_seconds,
+            Step::Receipt => None,
         }
     }
 }
@@ -259,7 +277,16 @@ fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
             .find(|check| check.id == crate::check::CheckId::StoredReadback)
             .map(|check| check.evidence.clone()),
         (Step::Publish, Some(archive)) => Some(archive.key.clone()),
-        (Step::Preflight | Step::Dump | Step::Seal | Step::Publish, _) => None,
+        (
+            Step::Preflight
+            | Step::Dump
+            | Step::Seal
+            | Step::Publish
+            | Step::Restore
+            | Step::Prove
+            | Step::Receipt,
+            _,
+        ) => None,
     };
     let figures = figures.unwrap_or_else(|| format::counted(checks.len() as u64, "check"));
     format!("{figures}{warnings}")

@@ -110,6 +110,7 @@ fn required_checks(dry_run: bool) -> Vec<CheckId> {
     CheckId::ALL
         .iter()
         .copied()
+        .filter(|id| id.group().is_of_gate())
         .filter(|id| !dry_run || id.group() == Group::Preflight)
         .collect()
 }

@@ -1,50 +1,22 @@
-//! Every setting of every command, once: the flag, its environment variable, its key in the
-//! configuration file, its default and its text. `--help`, action.yml and the README table are
-//! made from this list; nothing else names a setting.
+//! Settings of the gate, of the stores, and of what every command shares.
 
-/// One setting.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Flag without `--`, key of the configuration file, input of the Action.
-    pub name: &'static str,
-    /// Environment variable; an empty value counts as not set, because a composite action passes
-    /// its unset inputs as empty strings.
-    pub env: &'static str,
-    /// Placeholder of the value; empty for a switch.
-    pub value: &'static str,
-    /// What holds when nothing is said, for people; empty when there is none.
-    pub default: &'static str,
-    /// What it is for, as a sentence.
-    pub help: &'static str,
-    /// Whether the value must not be shown, nor stand in the configuration file.
-    pub secret: bool,
-    /// Whether it is an input of the Action.
-    pub action: bool,
-    /// Whether it may be given several times (in the file: a list; in the environment: one a line).
-    pub list: bool,
-    /// The commands that take it.
-    pub commands: &'static [&'static str],
-}
+use super::{PLAIN, Setting};
 
-const GATE: &[&str] = &["gate"];
-const STORE_READERS: &[&str] = &["gate", "verify", "list", "show", "extract"];
-const ALL: &[&str] = &["gate", "verify", "list", "show", "extract"];
-const READERS: &[&str] = &["show", "extract"];
-
-const PLAIN: Setting = Setting {
-    name: "",
-    env: "",
-    value: "",
-    default: "",
-    help: "",
-    secret: false,
-    action: true,
-    list: false,
-    commands: GATE,
-};
+const ALL: &[&str] = &[
+    "gate",
+    "verify",
+    "list",
+    "show",
+    "extract",
+    "restore",
+    "drill",
+    "verify-receipt",
+];
+const JUDGED: &[&str] = &["gate", "verify", "restore", "drill", "verify-receipt"];
+const NARROWED: &[&str] = &["show", "extract", "restore"];
 
 /// The settings, in the order in which `--help` shows them.
-pub const SETTINGS: &[Setting] = &[
+pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "database-url",
         env: "BACKUP_ACTION_DATABASE_URL",
@@ -60,6 +32,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAME",
         default: "host:port",
         help: "The name of the cluster in reports.",
+        commands: &["gate"],
         ..PLAIN
     },
     Setting {
@@ -67,7 +40,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_LOCAL",
         value: "DIR",
         help: "The directory that keeps backups on this machine.",
-        commands: STORE_READERS,
+        commands: ALL,
         ..PLAIN
     },
     Setting {
@@ -75,7 +48,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_REMOTE",
         value: "s3://BUCKET/PREFIX",
         help: "The S3 bucket and prefix that keep backups off this machine.",
-        commands: STORE_READERS,
+        commands: ALL,
         ..PLAIN
     },
     Setting {
@@ -83,7 +56,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_ENDPOINT",
         value: "URL",
         help: "The address of an S3-compatible store; without it AWS.",
-        commands: STORE_READERS,
+        commands: ALL,
         ..PLAIN
     },
     Setting {
@@ -91,7 +64,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_PATH_STYLE",
         default: "true with --s3-endpoint",
         help: "Put the bucket into the path instead of the host name.",
-        commands: STORE_READERS,
+        commands: ALL,
         ..PLAIN
     },
     Setting {
@@ -100,7 +73,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "REGION",
         default: "AWS_REGION, else us-east-1",
         help: "The region of the bucket.",
-        commands: STORE_READERS,
+        commands: ALL,
         ..PLAIN
     },
     Setting {
@@ -131,7 +104,8 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_PG_BIN_DIR",
         value: "DIR",
         default: "found by the server's major version",
-        help: "The directory of pg_dumpall, pg_dump and psql.",
+        help: "The directory of PostgreSQL's programs: pg_dumpall, pg_dump and psql; for a drill without Docker also initdb and postgres.",
+        commands: &["gate", "restore", "drill"],
         ..PLAIN
     },
     Setting {
@@ -139,6 +113,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_SUDO_USER",
         value: "NAME",
         help: "Run PostgreSQL's programs as this user of the operating system (peer authentication).",
+        commands: &["gate", "restore"],
         ..PLAIN
     },
     Setting {
@@ -171,7 +146,8 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_STALL_TIMEOUT",
         value: "DURATION",
         default: "10m",
-        help: "How long the dump may send no byte before it is ended.",
+        help: "How long a dump may send no byte, or a restore take none, before it is ended.",
+        commands: &["gate", "restore", "drill"],
         ..PLAIN
     },
     Setting {
@@ -180,6 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: "6h",
         help: "How long the whole run may take.",
+        commands: JUDGED,
         ..PLAIN
     },
     Setting {
@@ -203,8 +180,8 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_JOBS",
         value: "N",
         default: "the number of cores",
-        help: "How many threads compress and decode.",
-        commands: &["gate", "verify", "extract"],
+        help: "How many threads compress and decode, and how many sessions restore.",
+        commands: &["gate", "verify", "extract", "restore", "drill"],
         ..PLAIN
     },
     Setting {
@@ -237,6 +214,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "ID=warn|block",
         list: true,
         help: "What a failing check does; see the table of checks.",
+        commands: &["gate", "drill"],
         ..PLAIN
     },
     Setting {
@@ -245,7 +223,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAME",
         help: "Only this database.",
         action: false,
-        commands: READERS,
+        commands: NARROWED,
         ..PLAIN
     },
     Setting {
@@ -254,7 +232,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAME",
         help: "Only this schema.",
         action: false,
-        commands: READERS,
+        commands: NARROWED,
         ..PLAIN
     },
     Setting {
@@ -263,7 +241,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAME",
         help: "Only this table.",
         action: false,
-        commands: READERS,
+        commands: &["show", "extract"],
         ..PLAIN
     },
     Setting {
@@ -271,7 +249,7 @@ pub const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_REPORT",
         value: "FILE",
         help: "Write the JSON report to this file.",
-        commands: &["gate", "verify"],
+        commands: JUDGED,
         ..PLAIN
     },
     Setting {
@@ -280,6 +258,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: "GITHUB_STEP_SUMMARY",
         help: "Write the Markdown summary to this file as well.",
+        commands: JUDGED,
         ..PLAIN
     },
     Setting {
@@ -305,28 +284,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "dry-run",
         env: "BACKUP_ACTION_DRY_RUN",
         help: "Run the checks before the dump and stop there; nothing is stored.",
+        commands: &["gate"],
         ..PLAIN
     },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_variables_follow_one_rule() {
-        let mut names = Vec::new();
-        for setting in SETTINGS {
-            let env = format!(
-                "BACKUP_ACTION_{}",
-                setting.name.to_uppercase().replace('-', "_")
-            );
-            assert_eq!(setting.env, env);
-            assert!(setting.help.ends_with('.'), "{}", setting.name);
-            names.push(setting.name);
-        }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), SETTINGS.len());
-    }
-}

@@ -1,0 +1,245 @@
+//! What a drill was told: engine, limits, and from the tables of the configuration file its
+//! questions and the defects that are known.
+
+use super::form::did_you_mean;
+use super::values::Values;
+use crate::error::Usage;
+use jiff::civil::Date;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What `drill` was told.
+#[derive(Debug)]
+pub struct DrillConfig {
+    /// Where to restore.
+    pub engine: EngineChoice,
+    /// Another image than `postgres:MAJOR`.
+    pub image: Option<String>,
+    /// Where the local engine keeps its cluster.
+    pub dir: Option<PathBuf>,
+    /// Restore no rows.
+    pub schema_only: bool,
+    /// The restore time objective.
+    pub max_restore_time: Option<Duration>,
+    /// Let a drill without tables or rows pass.
+    pub allow_empty: bool,
+    /// Do nothing when a drill passed within this time.
+    pub unless_newer_than: Option<Duration>,
+    /// What to ask the restored cluster: `[[drill.question]]`.
+    pub questions: Vec<Question>,
+    /// Defects that are known: `[[drill.acknowledge]]`.
+    pub acknowledged: Vec<Acknowledged>,
+}
+
+/// Where a drill restores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// Docker when it answers, else local.
+    Auto,
+    /// A container.
+    Docker,
+    /// A server of its own on this machine.
+    Local,
+}
+
+/// A question to the restored cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// What it is called in the report.
+    pub name: String,
+    /// The database that is asked.
+    pub database: String,
+    /// One SELECT of one value.
+    pub sql: String,
+    /// What the answer has to be.
+    pub expected: Expected,
+}
+
+/// What an answer has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// Exactly this text.
+    Equals(String),
+    /// A number within these bounds, both included.
+    Range {
+        /// Lower bound.
+        min: Option<f64>,
+        /// Upper bound.
+        max: Option<f64>,
+    },
+}
+
+/// A defect of the cluster that is known: it stays in the report and does not fail a drill.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The object as the report names it.
+    pub object: String,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The last day on which it is.
+    pub until: Date,
+}
+
+impl DrillConfig {
+    pub(super) fn resolve(values: &Values) -> anyhow::Result<DrillConfig> {
+        let duration = |name: &str| match values.text(name)? {
+            Some(_) => values.duration(name, "").map(Some),
+            None => Ok(None),
+        };
+        let place = format!("configuration file {}", values.file.display());
+        let (questions, acknowledged) = match &values.file_drill {
+            None => (Vec::new(), Vec::new()),
+            Some(table) => tables(&place, table)?,
+        };
+        Ok(DrillConfig {
+            engine: values.word(
+                "engine",
+                &[
+                    ("auto", EngineChoice::Auto),
+                    ("docker", EngineChoice::Docker),
+                    ("local", EngineChoice::Local),
+                ],
+            )?,
+            image: values.text("image")?,
+            dir: values.text("drill-dir")?.map(PathBuf::from),
+            schema_only: values.switch("schema-only", false)?,
+            max_restore_time: duration("max-restore-time")?,
+            allow_empty: values.switch("allow-empty", false)?,
+            unless_newer_than: duration("unless-newer-than")?,
+            questions,
+            acknowledged,
+        })
+    }
+}
+
+/// `[[drill.question]]` and `[[drill.acknowledge]]`.
+fn tables(place: &str, table: &toml::Table) -> anyhow::Result<(Vec<Question>, Vec<Acknowledged>)> {
+    let (mut questions, mut acknowledged) = (Vec::new(), Vec::new());
+    for (key, value) in table {
+        let rows = || {
+            value.as_array().ok_or_else(|| {
+                anyhow::Error::new(
+                    Usage::new(format!("{place}: \"drill.{key}\" is not a list of tables"))
+                        .hint(format!("Write each as [[drill.{key}]].")),
+                )
+            })
+        };
+        match key.as_str() {
+            "question" => {
+                for (number, row) in rows()?.iter().enumerate() {
+                    questions.push(question(&Row::new(place, "question", number, row)?)?);
+                }
+            }
+            "acknowledge" => {
+                for (number, row) in rows()?.iter().enumerate() {
+                    acknowledged.push(acknowledge(&Row::new(place, "acknowledge", number, row)?)?);
+                }
+            }
+            other => {
+                return Err(
+                    Usage::new(format!("{place}: unknown key \"drill.{other}\""))
+                        .hint(did_you_mean(other, ["question", "acknowledge"].into_iter()))
+                        .into(),
+                );
+            }
+        }
+    }
+    Ok((questions, acknowledged))
+}
+
+fn question(row: &Row<'_>) -> anyhow::Result<Question> {
+    row.only(&["name", "database", "sql", "equals", "min", "max"])?;
+    let expected = match (row.get("equals"), row.number("min")?, row.number("max")?) {
+        (Some(value), None, None) => Expected::Equals(match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Float(number) => number.to_string(),
+            toml::Value::Boolean(true) => "t".to_owned(),
+            toml::Value::Boolean(false) => "f".to_owned(),
+            _ => return Err(row.wrong("\"equals\" must be a string, a number or true or false")),
+        }),
+        (None, None, None) => {
+            return Err(row.wrong("there is no expected answer: add equals, min or max"));
+        }
+        (None, min, max) => Expected::Range { min, max },
+        (Some(_), _, _) => return Err(row.wrong("\"equals\" excludes \"min\" and \"max\"")),
+    };
+    Ok(Question {
+        name: row.text("name")?,
+        database: row.text("database")?,
+        sql: row.text("sql")?,
+        expected,
+    })
+}
+
+fn acknowledge(row: &Row<'_>) -> anyhow::Result<Acknowledged> {
+    row.only(&["object", "reason", "until"])?;
+    let until = match row.get("until") {
+        Some(toml::Value::String(text)) => text.parse().ok(),
+        Some(toml::Value::Datetime(date)) => date.to_string().parse().ok(),
+        _ => None,
+    };
+    Ok(Acknowledged {
+        object: row.text("object")?,
+        reason: row.text("reason")?,
+        until: until.ok_or_else(|| row.wrong("\"until\" must be a day such as \"2026-12-31\""))?,
+    })
+}
+
+/// One table of a list, with its place for messages.
+struct Row<'a> {
+    place: String,
+    table: &'a toml::Table,
+}
+
+impl<'a> Row<'a> {
+    fn new(
+        place: &str,
+        kind: &str,
+        number: usize,
+        value: &'a toml::Value,
+    ) -> anyhow::Result<Row<'a>> {
+        let place = format!("{place}: drill.{kind} number {}", number + 1);
+        match value.as_table() {
+            Some(table) => Ok(Row { place, table }),
+            None => Err(Usage::new(format!("{place} is not a table"))
+                .hint(format!("Write it as [[drill.{kind}]]."))
+                .into()),
+        }
+    }
+
+    fn wrong(&self, what: &str) -> anyhow::Error {
+        Usage::new(format!("{}: {what}", self.place))
+            .hint("See \"Drills\" in the README for an example.")
+            .into()
+    }
+
+    fn only(&self, known: &[&str]) -> anyhow::Result<()> {
+        match self.table.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(Usage::new(format!("{}: unknown key \"{key}\"", self.place))
+                .hint(did_you_mean(key, known.iter().copied()))
+                .into()),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&'a toml::Value> {
+        self.table.get(key)
+    }
+
+    fn text(&self, key: &str) -> anyhow::Result<String> {
+        match self.get(key).and_then(toml::Value::as_str) {
+            Some(text) if !text.trim().is_empty() => Ok(text.to_owned()),
+            _ => Err(self.wrong(&format!("\"{key}\" must be a string that is not empty"))),
+        }
+    }
+
+    fn number(&self, key: &str) -> anyhow::Result<Option<f64>> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(toml::Value::Integer(number)) => Ok(Some(*number as f64)),
+            Some(toml::Value::Float(number)) if number.is_finite() => Ok(Some(*number)),
+            Some(_) => Err(self.wrong(&format!("\"{key}\" must be a number"))),
+        }
+    }
+}
