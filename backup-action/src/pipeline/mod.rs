@@ -7,6 +7,7 @@
 pub mod cleanup;
 mod compressors;
 pub mod fetch;
+pub mod inspect;
 pub mod level;
 pub mod progress;
 pub mod publish;

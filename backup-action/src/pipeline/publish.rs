@@ -270,6 +270,7 @@ mod tests {
                 server_version: String::new(),
                 client_version: String::new(),
                 role_passwords: false,
+                pg_dumpall_args: Vec::new(),
             },
             archive: ArchiveSummary {
                 key: "a".to_owned(),
