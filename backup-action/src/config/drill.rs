@@ -24,7 +24,7 @@ pub struct DrillConfig {
     /// Let a drill without tables or rows pass.
     pub allow_empty: bool,
     /// Do nothing when a drill passed within this time.
-    pub unless_newer_than: Option<Duration>,
+    pub once_per: Option<OncePer>,
     /// What to ask the restored cluster: `[[drill.question]]`.
     pub questions: Vec<Question>,
     /// Defects that are known: `[[drill.acknowledge]]`.
@@ -40,6 +40,15 @@ pub enum EngineChoice {
     Docker,
     /// A server of its own on this machine.
     Local,
+}
+
+/// How often a drill is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OncePer {
+    /// Once in each calendar month, UTC.
+    Month,
+    /// Not again within this time.
+    Time(Duration),
 }
 
 /// A question to the restored cluster.
@@ -105,7 +114,11 @@ impl DrillConfig {
             schema_only: values.switch("schema-only", false)?,
             max_restore_time: duration("max-restore-time")?,
             allow_empty: values.switch("allow-empty", false)?,
-            unless_newer_than: duration("unless-newer-than")?,
+            once_per: match values.text("once-per")?.as_deref() {
+                None => None,
+                Some("month") => Some(OncePer::Month),
+                Some(_) => Some(OncePer::Time(values.duration("once-per", "")?)),
+            },
             questions,
             acknowledged,
         })
