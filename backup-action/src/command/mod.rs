@@ -9,6 +9,7 @@ mod internals;
 mod journal;
 mod list;
 mod show;
+mod source;
 mod stores;
 mod verify;
 

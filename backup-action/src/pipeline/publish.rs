@@ -8,7 +8,7 @@ use crate::archive::index::{FORMAT, Index, Sha256Digest, kind};
 use crate::archive::validate::Damaged;
 use crate::error::Explained;
 use crate::manifest::{self, Manifest};
-use crate::store::{BackupKeys, Store};
+use crate::store::{BackupKeys, Key, Store};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use flate2::Compression;
@@ -144,9 +144,16 @@ fn encode_index(index: &Index) -> anyhow::Result<Bytes> {
 /// What the store says when it cannot be read; an index of a newer format; and with [`Damaged`] in
 /// the chain an index that was changed, does not hold together, or is another archive's.
 pub async fn load_index(store: &Store, manifest: &Manifest) -> anyhow::Result<Index> {
-    let key = crate::store::Key::parse(&manifest.index_key)?;
+    load_index_at(store, &Key::parse(&manifest.index_key)?, manifest).await
+}
+
+/// The same, where the index lies under another key than the manifest says: files that were copied.
+///
+/// # Errors
+/// See [`load_index`].
+pub async fn load_index_at(store: &Store, key: &Key, manifest: &Manifest) -> anyhow::Result<Index> {
     let bytes = store
-        .get(&key, manifest.index_bytes)
+        .get(key, manifest.index_bytes)
         .await
         .context("could not read the index")?;
     decode_index(&bytes, manifest)
