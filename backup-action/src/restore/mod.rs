@@ -14,6 +14,7 @@ mod script;
 mod session;
 mod settings;
 mod source;
+pub mod text;
 mod work;
 
 pub use work::{Archive, Failure, Load, Loaded, OnFailure};
