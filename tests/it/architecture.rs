@@ -23,6 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["settings", "postgres"],
     &["store"],
     &["manifest"],
+    &["proof"],
     &["archive"],
     &["check", "process"],
     &["error", "secret"],
@@ -32,6 +33,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "archive",
     "manifest",
+    "proof",
     "report",
     "check",
     "retention",
