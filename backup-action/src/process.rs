@@ -7,7 +7,7 @@ mod command;
 pub mod stray;
 mod tail;
 
-pub use command::{Command, RunAs};
+pub use command::{Command, Inside, RunAs};
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
