@@ -3,6 +3,7 @@
 
 mod answer;
 mod display;
+mod drill;
 mod extract;
 mod gate;
 mod internals;
@@ -99,6 +100,12 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         "verify" => {
             judged(&context, outputs, Journal::new("verify"), async |journal| {
                 verify::run(&context, journal).await
+            })
+            .await
+        }
+        "drill" => {
+            judged(&context, outputs, Journal::new("drill"), async |journal| {
+                drill::run(&context, journal).await
             })
             .await
         }

@@ -41,3 +41,25 @@ pub async fn statements(
     }
     Ok(read)
 }
+
+/// Reads the rows of entry `number` as the archive has them.
+///
+/// # Errors
+/// The store's; an entry without rows.
+pub async fn rows(
+    archive: &Archive,
+    number: usize,
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
+    let entry = &archive.index.entries[number];
+    let copy = entry.copy.as_ref().context("entry has no rows")?;
+    let mut ranges = Source::new(archive.clone()).ranges(copy.data.clone());
+    while let Some(chunk) = ranges
+        .next()
+        .await
+        .with_context(|| format!("could not read {}", object(entry)))?
+    {
+        each(&chunk.bytes);
+    }
+    Ok(())
+}
