@@ -10,6 +10,7 @@ mod facts;
 mod keys;
 pub mod load;
 pub mod plan;
+mod reader;
 pub mod schema;
 mod script;
 mod session;
