@@ -7,13 +7,16 @@
 
 mod copy;
 mod facts;
+mod keys;
 pub mod load;
 pub mod plan;
+mod reader;
 pub mod schema;
 mod script;
 mod session;
 mod settings;
 mod source;
+mod statement;
 pub mod text;
 mod work;
 
