@@ -8,6 +8,7 @@
 mod docker;
 mod killed;
 mod local;
+mod owner;
 
 use crate::support::cluster::Cluster;
 use crate::support::need;
