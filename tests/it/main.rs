@@ -9,5 +9,6 @@ mod actions;
 mod architecture;
 mod gate;
 mod postgres;
+mod proof;
 mod scan;
 mod store;
