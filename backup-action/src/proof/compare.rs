@@ -1,12 +1,13 @@
 //! The comparison itself: entries grouped by what they are, each group judged. The rules are said
 //! in `proof`; what takes part is in `scope`, the judgement of rows in `rows`.
 
+use super::place::Places;
 use super::rows::{self, Rows};
 use super::scope::{self, Key};
 use super::{Context, Difference, DifferenceKind, Harmless, Proof, Rule, Undecided};
 use crate::archive::index::{CopyData, Entry, Index, Name, Sha256Digest, kind};
 use crate::archive::object::{self, Objects};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// Compares the archive with a dump of what was restored from it.
 pub fn compare(archive: &Index, restored: &Index, context: &Context) -> Proof {
@@ -39,6 +40,7 @@ pub fn compare(archive: &Index, restored: &Index, context: &Context) -> Proof {
 struct Side<'a> {
     index: &'a Index,
     objects: Objects<'a>,
+    places: Places,
 }
 
 impl<'a> Side<'a> {
@@ -46,7 +48,15 @@ impl<'a> Side<'a> {
         Side {
             index,
             objects: Objects::of(index),
+            places: Places::of(index),
         }
+    }
+
+    /// What the settings in force put the object of an entry into: digests of `SET`s.
+    fn place(&self, number: usize) -> [Option<Sha256Digest>; 2] {
+        self.places
+            .of_entry(number)
+            .map(|setting| setting.map(|number| self.index.entries[number].sha256))
     }
 
     fn entry(&self, number: usize) -> &'a Entry {
@@ -151,12 +161,13 @@ impl<'a> Comparison<'a> {
 
     fn statements(&mut self, group: &Group<'_>) {
         let mut waiting: HashMap<Sha256Digest, VecDeque<usize>> = HashMap::new();
-        for number in &group.restored {
+        for number in distinct(&self.restored, group.kind, &group.restored) {
+            let number = &number;
             let digest = self.restored.entry(*number).sha256;
             waiting.entry(digest).or_default().push_back(*number);
         }
         let mut gone = Vec::new();
-        for number in &group.archive {
+        for number in &distinct(&self.archive, group.kind, &group.archive) {
             let replaced = self.context.replaced.get(number);
             let wanted = replaced.map_or(self.archive.entry(*number).sha256, |r| r.sha256);
             match waiting.get_mut(&wanted).and_then(VecDeque::pop_front) {
@@ -166,6 +177,7 @@ impl<'a> Comparison<'a> {
                         self.harmless(Rule::Replaced, object, replaced.what.clone());
                     }
                     self.same_owner(*number, other);
+                    self.same_place(*number, other);
                 }
                 None => gone.push(*number),
             }
@@ -222,6 +234,21 @@ impl<'a> Comparison<'a> {
                 archived: archived.clone(),
                 restored: restored.clone(),
             });
+        }
+    }
+
+    fn same_place(&mut self, archive: usize, restored: usize) {
+        let is_placed = matches!(
+            &*self.archive.entry(archive).kind,
+            "TABLE" | "MATERIALIZED VIEW" | "INDEX" | "CONSTRAINT"
+        );
+        if is_placed && self.archive.place(archive) != self.restored.place(restored) {
+            let object = self.archive.name(archive);
+            self.differ(
+                DifferenceKind::Statement,
+                object,
+                "its tablespace or access method is another than in the archive",
+            );
         }
     }
 
@@ -298,6 +325,18 @@ impl<'a> Comparison<'a> {
             }),
         }
     }
+}
+
+/// A setting is printed again wherever it changes back and forth, and behind every reconnect: how
+/// often says nothing about it.
+fn distinct(side: &Side<'_>, kind: &str, numbers: &[usize]) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let is_setting = kind == kind::SETTING;
+    numbers
+        .iter()
+        .copied()
+        .filter(|number| !is_setting || seen.insert(side.entry(*number).sha256))
+        .collect()
 }
 
 /// COPY line and rows of each of `numbers`.

@@ -3,7 +3,9 @@
 //!
 //! Entries are matched by database, kind, schema and name, and compared by the digest of their
 //! statements; the rows of a table by their digests. Comments and psql's meta-commands are not
-//! compared: they hold versions and random keys. Every difference is listed by name.
+//! compared: they hold versions and random keys. Of the settings of a session it is compared which
+//! there are, and for a table or index which tablespace and access method they put it into. Every
+//! difference is listed by name.
 //!
 //! What differs without harm is this list, and nothing else; each occurrence is listed as well:
 //!
@@ -23,6 +25,7 @@
 //!   exactly what it was changed to: see [`Context::replaced`].
 
 mod compare;
+mod place;
 mod rows;
 mod scope;
 

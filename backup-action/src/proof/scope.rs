@@ -1,6 +1,6 @@
 //! What takes part in a comparison, and under which name.
 
-use super::{Context, Counts, Scope};
+use super::{Context, Counts, Scope, place};
 use crate::archive::extract;
 use crate::archive::index::{Entry, Index, Name, kind};
 use std::collections::BTreeSet;
@@ -38,7 +38,10 @@ fn archived_name<'a>(name: &'a Name, context: &'a Context) -> &'a Name {
 
 /// Whether an entry was to be restored, and says something that can be compared.
 pub(super) fn is_compared(entry: &Entry, context: &Context) -> bool {
-    if matches!(&*entry.kind, kind::META | kind::COMMENT) || (!context.rows && is_data(entry)) {
+    if matches!(&*entry.kind, kind::META | kind::COMMENT)
+        || (!context.rows && is_data(entry))
+        || is_place(entry)
+    {
         return false;
     }
     let in_database = |wanted: &Name| {
@@ -56,6 +59,11 @@ pub(super) fn is_compared(entry: &Entry, context: &Context) -> bool {
                 && extract::is_in_schema(entry, schema)
         }
     }
+}
+
+/// Settings that are compared with what they place.
+fn is_place(entry: &Entry) -> bool {
+    &*entry.kind == kind::SETTING && place::SETTINGS.contains(&entry.name.as_bytes())
 }
 
 /// What `--schema-only` does not restore: rows, and what only rows give.
