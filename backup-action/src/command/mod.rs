@@ -2,6 +2,7 @@
 //! modules below. Here: what every command shares, from the command line to the exit code.
 
 mod answer;
+mod damage;
 mod display;
 mod drill;
 mod extract;

@@ -182,7 +182,7 @@ async fn replay_and_prove(
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) if verdicts::is_damage(&error) => {
-            journal.check(verdicts::damaged(&error));
+            source::damaged(context, journal, source, &crate::error::one_line(&error)).await;
             return Ok(());
         }
         Err(error) => return Err(error),
