@@ -1,9 +1,5 @@
 //! What depends on what: rows that the server checks with code that reads other tables, partitions,
 //! inheritance, exclusion constraints, views on keys, large objects, encodings.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that cannot go on ends its test"
-)]
 
 use super::bench::{Shelf, assert_same, dumpall, run, source, target};
 use backup_action::restore::plan::Scope;

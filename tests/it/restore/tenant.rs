@@ -1,8 +1,4 @@
 //! One schema out of an archive, in one transaction: all of it or nothing, and nobody else waits.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that cannot go on ends its test"
-)]
 
 use super::bench::{Shelf, dumpall, scan, source};
 use crate::support::cluster::Cluster;
