@@ -5,9 +5,10 @@
 
 mod command;
 mod group;
+pub mod stray;
 mod tail;
 
-pub use command::{Command, RunAs};
+pub use command::{Command, Inside, RunAs};
 pub use group::StopHandle;
 
 use anyhow::Context;

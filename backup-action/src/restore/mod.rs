@@ -17,6 +17,7 @@ mod session;
 mod settings;
 mod source;
 mod statement;
+pub mod text;
 mod work;
 
 pub use source::Archive;
