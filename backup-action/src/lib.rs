@@ -15,7 +15,9 @@
 // The story: one file per command.
 pub mod command;
 
-// The journey of the data, and the runner of GitHub Actions.
+// The journey of the data back, and there; and the runner of GitHub Actions.
+pub mod restore;
+
 pub mod github;
 pub mod pipeline;
 
@@ -34,8 +36,10 @@ pub mod postgres;
 
 pub mod store;
 
-// The format: the JSON that makes a backup, and the archive.
+// The format: the JSON that makes a backup, the archive, and one archive against another.
 pub mod manifest;
+
+pub mod proof;
 
 pub mod archive;
 

@@ -16,6 +16,7 @@ use std::path::Path;
 const FLOORS: &[&[&str]] = &[
     &["main"],
     &["command"],
+    &["restore"],
     &["pipeline", "github"],
     &["report"],
     &["config"],
@@ -23,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["settings", "postgres"],
     &["store"],
     &["manifest"],
+    &["proof"],
     &["archive"],
     &["check", "process"],
     &["error", "secret"],
@@ -32,6 +34,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "archive",
     "manifest",
+    "proof",
     "report",
     "check",
     "retention",

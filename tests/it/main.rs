@@ -9,6 +9,8 @@ mod actions;
 mod architecture;
 mod gate;
 mod postgres;
+mod proof;
+mod restore;
 mod scan;
 mod store;
 mod throwaway;

@@ -3,12 +3,14 @@
 
 mod answer;
 mod display;
+mod drill;
 mod extract;
 mod gate;
 mod internals;
 mod journal;
 mod list;
 mod show;
+mod source;
 mod stores;
 mod verify;
 
@@ -98,6 +100,12 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         "verify" => {
             judged(&context, outputs, Journal::new("verify"), async |journal| {
                 verify::run(&context, journal).await
+            })
+            .await
+        }
+        "drill" => {
+            judged(&context, outputs, Journal::new("drill"), async |journal| {
+                drill::run(&context, journal).await
             })
             .await
         }
