@@ -1,7 +1,6 @@
 //! The only module that starts a child. A child lives in its own process group, is drained on both
-//! pipes at once, ends by its deadline, and is always reaped together with what it started.
-//!
-//! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
+//! pipes at once, ends by its deadline, and is always reaped together with what it started. Nothing
+//! here knows PostgreSQL, or decides what an exit status means.
 
 mod command;
 mod group;
