@@ -19,7 +19,9 @@ pub mod command;
 pub mod github;
 pub mod pipeline;
 
-// What people and machines read.
+// What people and machines read, and what is kept of it.
+pub mod receipt;
+
 pub mod report;
 
 // What was asked for.

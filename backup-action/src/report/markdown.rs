@@ -4,7 +4,7 @@
 use super::escape;
 use super::folds::{self, MAX_ROWS, code, push_more, sign, text};
 use super::words::{self, Ending, Step};
-use super::{Report, format};
+use super::{Report, format, restored_markdown};
 use crate::check::{Check, Outcome};
 
 /// The runner drops a whole summary above 1 MiB.
@@ -15,10 +15,13 @@ pub fn summary(report: &Report) -> String {
     let mut sections = vec![verdict(report)];
     match Ending::of(report) {
         Ending::Passed | Ending::DryRun => sections.extend([
+            restored_markdown::differences(report),
             warned(report),
             facts(report),
+            restored_markdown::proof(report),
             notes(report),
             steps(report),
+            restored_markdown::folded(report),
             folds::checks(report),
             folds::contents(report),
             folds::stderr(report),
@@ -27,10 +30,13 @@ pub fn summary(report: &Report) -> String {
         Ending::Failed | Ending::Error | Ending::Interrupted => sections.extend([
             what_failed(report),
             protection(report),
+            restored_markdown::differences(report),
             warned(report),
             facts(report),
+            restored_markdown::proof(report),
             notes(report),
             steps(report),
+            restored_markdown::folded(report),
             folds::checks(report),
             folds::contents(report),
             folds::stderr(report),
@@ -75,6 +81,10 @@ fn verdict(report: &Report) -> String {
         "gate" => "Backup gate".to_owned(),
         "backup" => "Backup".to_owned(),
         "verify" => "Verification".to_owned(),
+        "restore" => "Restore".to_owned(),
+        "drill" if words::is_schema_only(report) => "SCHEMA ONLY restore drill".to_owned(),
+        "drill" => "Restore drill".to_owned(),
+        "verify-receipt" => "Receipt check".to_owned(),
         other => format!("Command {}", code(other)),
     };
     let mut line = format!(
@@ -126,6 +136,12 @@ fn what_failed(report: &Report) -> String {
 
 fn protection(report: &Report) -> String {
     let mut out = String::from("### What still protects you\n\n");
+    if report.last_good.is_none() && !words::is_about_backups(report) {
+        return match words::untouched(report) {
+            Some(line) => format!("{out}{line}\n"),
+            None => String::new(),
+        };
+    }
     match &report.last_good {
         Some(good) => out.push_str(&format!(
             "The last good backup, **{}**: {} of {}, {}, {} store.\n",
@@ -168,7 +184,7 @@ fn item(check: &Check) -> String {
 }
 
 fn facts(report: &Report) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
+    let mut rows: Vec<(&str, String)> = restored_markdown::facts(report);
     if let Some(archive) = &report.archive {
         rows.push(("Archive", code(&archive.key)));
         rows.push((
@@ -602,6 +618,41 @@ mod tests {
                 .sum::<usize>()
         };
         assert_eq!(count("<details>"), count("</details>"));
+    }
+
+    #[test]
+    fn drills() {
+        expect![[r#""#]].assert_eq(&summary(&samples::drill_passed()));
+        expect![[r#""#]].assert_eq(&summary(&samples::drill_failed()));
+        let text = summary(&samples::drill_schema_only());
+        assert!(
+            text.starts_with("## ✅ SCHEMA ONLY restore drill passed — no row was restored"),
+            "{text}"
+        );
+        assert!(text.contains("**none: SCHEMA ONLY**"), "{text}");
+        let text = summary(&samples::receipt_refused());
+        assert!(
+            text.starts_with("## ❌ Receipt check failed — deploy blocked"),
+            "{text}"
+        );
+        assert!(!text.contains("No earlier verified backup"), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_drill_forges_nothing() {
+        let text = summary(&samples::hostile_drill());
+        let outside: Vec<&str> = text.split('`').step_by(2).collect();
+        assert!(
+            !outside.iter().any(|part| part.contains("</table")),
+            "{text}"
+        );
+        let count = |tag| {
+            let counts = outside.iter().map(|part| part.matches(tag).count());
+            counts.sum::<usize>()
+        };
+        assert_eq!(count("<details>"), count("</details>"), "{text}");
+        assert!(!text.contains("##["), "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("::")), "{text}");
     }
 
     #[test]
