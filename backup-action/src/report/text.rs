@@ -447,8 +447,88 @@ mod tests {
 
     #[test]
     fn drills() {
-        expect![[r#""#]].assert_eq(&render(&samples::drill_passed(), PLAIN));
-        expect![[r#""#]].assert_eq(&render(&samples::drill_failed(), PLAIN));
+        expect![[r#"
+            backup-action drill · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              restore     ✓ 702 MB into docker postgres:15 (PostgreSQL 15.20)         9 m 41 s   1.21 MB/s
+              prove       ✓ equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74    22.0 s
+                            tables; 1 harmless difference
+
+              PASSED in 10 m 10 s — the backup restores, and comes back equal
+
+              Questions
+                tenants: 24, as expected (at least 1)
+
+              Restored the whole cluster into docker postgres:15 (PostgreSQL 15.20)
+                              in the archive          restored
+                databases                  2                 2
+                schemas                    4                 4
+                entries                1,204             1,204
+                tables                    74                74
+                rows               4,880,024         4,880,024
+                roles                  0.3 s
+                pre-data               2.7 s  410 kB, 152 kB/s
+                data                8 m 20 s  701 MB, 1.4 MB/s
+                post-data           1 m 18 s  990 kB, 12.7 kB/s
+                restore time: 9 m 41 s of at most 15 m 00 s
+
+              Restore times, last drills
+                2025-11-01  ████████████               5 m 00 s    690 MB
+                2025-12-01  ██████████████████         7 m 21 s    690 MB  failed
+                2026-01-18  ████████████████████████   9 m 41 s    702 MB
+
+              Known harmless differences
+                row-order (1 time), first TABLE DATA nostromo: central.tenants
+        "#]].assert_eq(&render(&samples::drill_passed(), PLAIN));
+        expect![[r#"
+            backup-action drill · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              restore     ✗ 1 of 1,204 entries could not be restored                  9 m 41 s   1.21 MB/s
+              prove       ✗ 2 differences: other number of rows TABLE DATA nostromo:    22.0 s
+                            central.tenants, missing INDEX nostromo: central.tenants_name
+
+              FAILED: restore-complete, round-trip — the backup did not come back as it went in, or not in time
+              (exit 1)
+
+              What failed
+                ✗ restore-complete     1 of 1,204 entries could not be restored
+                  → Repair the source, or acknowledge the defect by name.
+                ✗ round-trip           2 differences: other number of rows TABLE DATA nostromo: central.tenants,
+                  missing INDEX nostromo: central.tenants_name
+                  → Find out which of the two is right before you rely on this backup.
+                1 more check: not reached.
+
+              What still protects you
+                A drill only reads: the stored backup and the production server are as they were.
+
+              What could not be restored
+                INDEX nostromo: central.tenants_name: could not create unique index: Key (name)=(Weyland) is
+                duplicated
+
+              What differs
+                other number of rows: TABLE DATA nostromo: central.tenants — 24 rows in the archive, 23 restored
+                missing: INDEX nostromo: central.tenants_name — it did not come back
+
+              Acknowledged
+                MATERIALIZED VIEW DATA nostromo: central.stats (missing): needs a search_path, ticket 7, until
+                2026-12-31
+
+              Questions
+                tenants: 23, not as expected (at least 1)
+
+              Restored the whole cluster into docker postgres:15 (PostgreSQL 15.20)
+                              in the archive          restored
+                databases                  2                 2
+                schemas                    4                 4
+                entries                1,204             1,204
+                tables                    74                74
+                rows               4,880,024         4,880,023
+                roles                  0.3 s
+                pre-data               2.7 s  410 kB, 152 kB/s
+                data                8 m 20 s  701 MB, 1.4 MB/s
+                post-data           1 m 18 s  990 kB, 12.7 kB/s
+                restore time: 9 m 41 s of at most 15 m 00 s
+        "#]].assert_eq(&render(&samples::drill_failed(), PLAIN));
         let text = render(&samples::drill_schema_only(), PLAIN);
         let verdict =
             "SCHEMA ONLY: PASSED in 3.2 s — no row was restored: this does not count as a drill";
@@ -458,7 +538,20 @@ mod tests {
 
     #[test]
     fn a_receipt_that_is_refused() {
-        expect![[r#""#]].assert_eq(&render(&samples::receipt_refused(), PLAIN));
+        expect![[r#"
+            backup-action verify-receipt · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              receipt     ✗ 26 h old, more than 2 h
+
+              FAILED: receipt-fresh — deploy blocked (exit 1)
+
+              What failed
+                ✗ receipt-fresh        26 h old, more than 2 h
+                  → Run the gate again right before the deploy.
+
+              What still protects you
+                The deploy has not begun, and nothing was changed.
+        "#]].assert_eq(&render(&samples::receipt_refused(), PLAIN));
     }
 
     #[test]
