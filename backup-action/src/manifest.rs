@@ -222,6 +222,18 @@ impl Manifest {
     }
 }
 
+/// The same without what only the catalogue knew, so that it can be compared with [`summarise`].
+pub fn without_catalogue(databases: &[DatabaseSummary]) -> Vec<DatabaseSummary> {
+    let mut databases = databases.to_vec();
+    for database in &mut databases {
+        database.collation_version = None;
+        for extension in &mut database.extensions {
+            extension.version = None;
+        }
+    }
+    databases
+}
+
 /// What the index says is inside, per database and schema. Databases keep the order of the dump.
 pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
     let mut databases: Vec<DatabaseSummary> = Vec::new();

@@ -10,5 +10,7 @@ mod architecture;
 mod gate;
 mod postgres;
 mod proof;
+mod restore;
 mod scan;
 mod store;
+mod throwaway;

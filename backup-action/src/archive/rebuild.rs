@@ -19,6 +19,8 @@ pub struct Rebuilt {
     pub index: Index,
     /// Whether the dump is whole.
     pub completeness: Completeness,
+    /// The server's version as the dump gives it.
+    pub server_version: Option<String>,
 }
 
 /// Decodes and scans all of `reader`; `seen` is told how many bytes of archive were read.
@@ -91,6 +93,7 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
     ensure!(number > 0, "the file is empty");
     let scan = scanner.finish();
     let completeness = scan.completeness.clone();
+    let server_version = scan.server_version.clone();
     let sha256 = Sha256Digest(source.whole.finalize().into());
     let digests = digester.finish();
     let index = match members {
@@ -100,6 +103,7 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
     Ok(Rebuilt {
         index,
         completeness,
+        server_version,
     })
 }
 

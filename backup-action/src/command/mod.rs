@@ -3,6 +3,7 @@
 
 mod answer;
 mod display;
+mod drill;
 mod extract;
 mod gate;
 mod internals;
@@ -10,6 +11,7 @@ mod journal;
 mod list;
 mod receipts;
 mod show;
+mod source;
 mod stores;
 mod verify;
 mod verify_receipt;
@@ -110,6 +112,12 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
                 Journal::new("verify-receipt"),
                 async |journal| verify_receipt::run(&context, journal).await,
             )
+            .await
+        }
+        "drill" => {
+            judged(&context, outputs, Journal::new("drill"), async |journal| {
+                drill::run(&context, journal).await
+            })
             .await
         }
         "list" => finish_plain(interruptible(list::run(&context)).await),

@@ -2,6 +2,7 @@
 //! failures, deadlines and signals; a run that is killed outright leaves no manifest and so no backup.
 
 use crate::error;
+use crate::postgres::throwaway::Remover;
 use crate::store::{AbortHandle, Key, Store, StoreErrorKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,18 @@ pub enum Undo {
     Abort(Store, Key, AbortHandle),
     /// An object that is complete but must not stay without a manifest, or the manifest itself.
     Delete(Store, Key),
+    /// A throw-away cluster.
+    Cluster(Remover),
+}
+
+impl Undo {
+    /// What has to be taken back one after the other.
+    fn place(&self) -> String {
+        match self {
+            Undo::Abort(store, ..) | Undo::Delete(store, _) => store.describe(),
+            Undo::Cluster(_) => "throw-away cluster".to_owned(),
+        }
+    }
 }
 
 /// Names an item of the list.
@@ -62,8 +75,7 @@ impl Cleanup {
     pub async fn run(&self) -> Vec<String> {
         let mut by_store: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
         for (_, undo) in self.list().items.drain(..).rev() {
-            let (Undo::Abort(store, ..) | Undo::Delete(store, _)) = &undo;
-            by_store.entry(store.describe()).or_default().push(undo);
+            by_store.entry(undo.place()).or_default().push(undo);
         }
         let deadline = tokio::time::Instant::now() + LIMIT;
         let tasks: Vec<_> = by_store
@@ -103,6 +115,10 @@ async fn take_back(items: Vec<Undo>) -> Vec<String> {
             Undo::Delete(store, key) => (
                 format!("delete {}", store.locate(key)),
                 store.delete(key).await,
+            ),
+            Undo::Cluster(remover) => (
+                "remove the throw-away cluster".to_owned(),
+                remover.remove().await,
             ),
         };
         if let Err(error) = result {

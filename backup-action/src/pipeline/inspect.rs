@@ -80,7 +80,7 @@ fn read(stdout: File, progress: &Progress) -> anyhow::Result<(Scan, Digests)> {
             }
             anyhow::Ok(digester.finish())
         });
-        let mut input = Input::new(stdout);
+        let mut input = Input::pipe(stdout);
         let mut scanner = Scanner::new();
         let mut start = 0;
         loop {

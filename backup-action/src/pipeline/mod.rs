@@ -6,12 +6,15 @@
 
 pub mod cleanup;
 mod compressors;
+pub mod copies;
 pub mod fetch;
 pub mod inspect;
 pub mod level;
+pub mod pass;
 pub mod progress;
 pub mod publish;
 pub mod readback;
+pub mod repack;
 pub mod seal;
 mod source;
 pub mod stream;

@@ -1,4 +1,4 @@
-//! The bytes of pg_dumpall's stdout in blocks, and the buffers that they live in.
+//! The bytes of a dump in blocks, and the buffers that they live in.
 
 use super::progress::Progress;
 use crate::archive::compress::BLOCK_BYTES;
@@ -45,20 +45,32 @@ impl Spare {
     }
 }
 
-/// Reads the pipe in large pieces.
+/// Reads a pipe, or whatever gives the bytes of a dump, in large pieces.
 ///
 /// pg_dump writes 4 KiB at a time. Whoever reads as soon as there is something is woken 250,000
 /// times for a gigabyte, and pays for it with half a core. A short pause lets the pipe fill instead;
 /// it is far too short to fill the whole pipe at any speed of pg_dump, so nobody waits.
 pub(super) struct Input {
-    stdout: File,
+    from: Box<dyn Read + Send>,
     pause: Option<Duration>,
 }
 
 impl Input {
-    pub(super) fn new(stdout: File) -> Input {
+    /// The stdout of a child.
+    pub(super) fn pipe(stdout: File) -> Input {
         let pause = (pipe_bytes(&stdout) >= 512 * 1024).then_some(Duration::from_micros(700));
-        Input { stdout, pause }
+        Input {
+            from: Box::new(stdout),
+            pause,
+        }
+    }
+
+    /// What never has to be waited for, such as a file.
+    pub(super) fn reader(from: impl Read + Send + 'static) -> Input {
+        Input {
+            from: Box::new(from),
+            pause: None,
+        }
     }
 
     /// Fills `bytes`, or less at the end of the dump; returns how much.
@@ -67,7 +79,7 @@ impl Input {
         let mut filled = 0;
         while filled < bytes.len() {
             progress.waiting(true);
-            let read = self.stdout.read(&mut bytes[filled..]);
+            let read = self.from.read(&mut bytes[filled..]);
             progress.waiting(false);
             match read {
                 Ok(0) => break,

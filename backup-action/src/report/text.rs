@@ -551,7 +551,8 @@ mod tests {
 
               What still protects you
                 The deploy has not begun, and nothing was changed.
-        "#]].assert_eq(&render(&samples::receipt_refused(), PLAIN));
+        "#]]
+        .assert_eq(&render(&samples::receipt_refused(), PLAIN));
     }
 
     #[test]
