@@ -68,6 +68,9 @@ pub struct Source {
     pub client_version: String,
     /// Whether the roles' password verifiers are in the dump.
     pub role_passwords: bool,
+    /// Further options that pg_dumpall was given: a dump to compare with needs the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pg_dumpall_args: Vec<String>,
 }
 
 /// Sizes and digests of an archive.
@@ -122,6 +125,23 @@ pub struct DatabaseSummary {
     pub tables: u64,
     /// Its schemas, in order of name.
     pub schemas: Vec<SchemaSummary>,
+    /// Its extensions, in the order of the dump: a server to restore into must have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<ExtensionSummary>,
+    /// The version of the collation library that its text was sorted by, where the server says it
+    /// (15 and newer): another one may sort otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation_version: Option<String>,
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExtensionSummary {
+    /// Its name.
+    pub name: Name,
+    /// The version that was installed; the dump does not hold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// What is inside one schema.
@@ -202,6 +222,18 @@ impl Manifest {
     }
 }
 
+/// The same without what only the catalogue knew, so that it can be compared with [`summarise`].
+pub fn without_catalogue(databases: &[DatabaseSummary]) -> Vec<DatabaseSummary> {
+    let mut databases = databases.to_vec();
+    for database in &mut databases {
+        database.collation_version = None;
+        for extension in &mut database.extensions {
+            extension.version = None;
+        }
+    }
+    databases
+}
+
 /// What the index says is inside, per database and schema. Databases keep the order of the dump.
 pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
     let mut databases: Vec<DatabaseSummary> = Vec::new();
@@ -218,6 +250,8 @@ pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
                 rows: 0,
                 tables: 0,
                 schemas: Vec::new(),
+                extensions: Vec::new(),
+                collation_version: None,
             });
             databases.len() - 1
         });
@@ -227,6 +261,12 @@ pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
         database.bytes += entry.bytes();
         database.rows += rows;
         database.tables += tables;
+        if &*entry.kind == "EXTENSION" {
+            database.extensions.push(ExtensionSummary {
+                name: entry.name.clone(),
+                version: None,
+            });
+        }
         let schema = if &*entry.kind == "SCHEMA" {
             Some(&entry.name)
         } else {

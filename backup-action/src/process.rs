@@ -4,6 +4,7 @@
 //! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
 
 mod command;
+pub mod stray;
 mod tail;
 
 pub use command::{Command, RunAs};

@@ -11,3 +11,4 @@ mod gate;
 mod postgres;
 mod scan;
 mod store;
+mod throwaway;

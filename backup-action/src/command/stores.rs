@@ -127,6 +127,13 @@ async fn read(store: &Store, keys: &BackupKeys) -> anyhow::Result<Manifest> {
         "the manifest names another archive ({})",
         manifest.archive_key
     );
+    let named = Key::backup(manifest.started_at, None);
+    let stem = |key: &Key| key.as_str().trim_end_matches(".sql.gz").to_owned();
+    anyhow::ensure!(
+        stem(&keys.archive).starts_with(&stem(&named.archive)),
+        "the manifest's started_at ({}) is not the time in its name",
+        manifest.started_at
+    );
     Ok(manifest)
 }
 

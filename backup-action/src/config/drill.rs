@@ -24,7 +24,7 @@ pub struct DrillConfig {
     /// Let a drill without tables or rows pass.
     pub allow_empty: bool,
     /// Do nothing when a drill passed within this time.
-    pub unless_newer_than: Option<Duration>,
+    pub once_per: Option<OncePer>,
     /// What to ask the restored cluster: `[[drill.question]]`.
     pub questions: Vec<Question>,
     /// Defects that are known: `[[drill.acknowledge]]`.
@@ -40,6 +40,15 @@ pub enum EngineChoice {
     Docker,
     /// A server of its own on this machine.
     Local,
+}
+
+/// How often a drill is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OncePer {
+    /// Once in each calendar month, UTC.
+    Month,
+    /// Not again within this time.
+    Time(Duration),
 }
 
 /// A question to the restored cluster.
@@ -105,7 +114,11 @@ impl DrillConfig {
             schema_only: values.switch("schema-only", false)?,
             max_restore_time: duration("max-restore-time")?,
             allow_empty: values.switch("allow-empty", false)?,
-            unless_newer_than: duration("unless-newer-than")?,
+            once_per: match values.text("once-per")?.as_deref() {
+                None => None,
+                Some("month") => Some(OncePer::Month),
+                Some(_) => Some(OncePer::Time(values.duration("once-per", "")?)),
+            },
             questions,
             acknowledged,
         })
@@ -240,6 +253,95 @@ impl<'a> Row<'a> {
             Some(toml::Value::Integer(number)) => Ok(Some(*number as f64)),
             Some(toml::Value::Float(number)) if number.is_finite() => Ok(Some(*number)),
             Some(_) => Err(self.wrong(&format!("\"{key}\" must be a number"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::messages;
+
+    fn parse(text: &str) -> anyhow::Result<(Vec<Question>, Vec<Acknowledged>)> {
+        let table: toml::Table = toml::from_str(text).unwrap();
+        tables("file", table["drill"].as_table().unwrap())
+    }
+
+    #[test]
+    fn questions_and_acknowledged_defects_are_read() {
+        let (questions, acknowledged) = parse(
+            r#"
+            [[drill.question]]
+            name = "tenants"
+            database = "nostromo"
+            sql = "SELECT count(*) FROM central.tenants"
+            min = 1
+            [[drill.question]]
+            name = "mode"
+            database = "nostromo"
+            sql = "SELECT true"
+            equals = true
+            [[drill.acknowledge]]
+            object = "MATERIALIZED VIEW DATA nostromo: central.stats"
+            reason = "needs a search_path, ticket 7"
+            until = 2027-01-31
+            "#,
+        )
+        .unwrap();
+        assert_eq!(
+            questions[0].expected,
+            Expected::Range {
+                min: Some(1.0),
+                max: None
+            }
+        );
+        assert_eq!(questions[1].expected, Expected::Equals("t".to_owned()));
+        assert_eq!(acknowledged[0].until, jiff::civil::date(2027, 1, 31));
+    }
+
+    #[test]
+    fn every_mistake_names_its_place() {
+        let question = "[[drill.question]]\nname = \"n\"\ndatabase = \"d\"\nsql = \"select 1\"\n";
+        for (text, wanted) in [
+            (
+                "[[drill.questoin]]\nname = \"n\"".to_owned(),
+                "unknown key \"drill.questoin\"",
+            ),
+            (
+                question.to_owned(),
+                "question number 1: there is no expected answer",
+            ),
+            (
+                format!("{question}equal = 1"),
+                "question number 1: unknown key \"equal\"",
+            ),
+            (format!("{question}min = \"1\""), "\"min\" must be a number"),
+            (
+                format!("{question}min = 1\nequals = 2"),
+                "excludes \"min\" and \"max\"",
+            ),
+            (
+                question.replace("\"select 1\"", "\" \"") + "min = 1",
+                "\"sql\" must be a string that is not empty",
+            ),
+            (
+                "[drill]\nquestion = 1".to_owned(),
+                "\"drill.question\" is not a list of tables",
+            ),
+            (
+                "[[drill.acknowledge]]\nobject = \"o\"\nreason = \"r\"\nuntil = \"soon\""
+                    .to_owned(),
+                "\"until\" must be a day",
+            ),
+            (
+                "[[drill.acknowledge]]\nobject = \"o\"\nuntil = \"2027-01-31\"".to_owned(),
+                "\"reason\" must be",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(crate::error::is_usage(&error));
+            let said = messages(&error).join(" ");
+            assert!(said.contains(wanted), "{text}: {said}");
         }
     }
 }

@@ -3,9 +3,11 @@
 
 mod drill;
 mod form;
+mod restore;
 mod values;
 
-pub use drill::{Acknowledged, DrillConfig, EngineChoice, Expected, Question};
+pub use drill::{Acknowledged, DrillConfig, EngineChoice, Expected, OncePer, Question};
+pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 
 use crate::check::{CheckId, Severity};
 use crate::error::Usage;
@@ -85,47 +87,6 @@ pub struct Config {
     pub max_drill_age: Duration,
     /// What only `verify-receipt` takes.
     pub receipt: ReceiptConfig,
-}
-
-/// What `restore` was told.
-#[derive(Debug)]
-pub struct RestoreConfig {
-    /// The server to restore into; without it libpq's environment decides.
-    pub into: Option<Secret>,
-    /// Print the plan and stop.
-    pub plan: bool,
-    /// Replace an existing database by swapping names.
-    pub swap: bool,
-    /// Create missing roles, or refuse.
-    pub missing_roles: MissingRoles,
-    /// Do not ask.
-    pub yes: bool,
-    /// Commands to run first.
-    pub before: Vec<String>,
-    /// Commands to run at the end.
-    pub after: Vec<String>,
-    /// Whether those commands go through `sh -c`.
-    pub hook_shell: bool,
-}
-
-/// What to do about roles that the target does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingRoles {
-    /// Create them as the archive has them.
-    Create,
-    /// Refuse, with the list.
-    Refuse,
-}
-
-/// What `verify-receipt` was told.
-#[derive(Debug)]
-pub struct ReceiptConfig {
-    /// `latest`, or a key.
-    pub receipt: String,
-    /// How old it may be.
-    pub max_age: Duration,
-    /// Accept another commit.
-    pub allow_other_sha: bool,
 }
 
 /// The S3 store as configured; the store itself checks bucket and prefix.
@@ -244,16 +205,10 @@ impl Config {
                 &[("text", OutputFormat::Text), ("json", OutputFormat::Json)],
             )?,
             dry_run: values.switch("dry-run", false)?,
-            restore: restore(&values)?,
+            restore: RestoreConfig::resolve(&values)?,
             drill: DrillConfig::resolve(&values)?,
             max_drill_age: values.duration("max-drill-age", "35d")?,
-            receipt: ReceiptConfig {
-                receipt: values
-                    .text("receipt")?
-                    .unwrap_or_else(|| "latest".to_owned()),
-                max_age: values.duration("max-receipt-age", "2h")?,
-                allow_other_sha: values.switch("allow-other-sha", false)?,
-            },
+            receipt: ReceiptConfig::resolve(&values)?,
         };
         Ok(config)
     }
@@ -274,25 +229,6 @@ fn backup(matches: &ArgMatches, env: &dyn Fn(&str) -> Option<OsString>) -> anyho
             .into_string()
             .map_err(|_| Usage::new(format!("{VARIABLE} is not valid UTF-8")).into()),
     }
-}
-
-fn restore(values: &Values) -> anyhow::Result<RestoreConfig> {
-    Ok(RestoreConfig {
-        into: values.text("into")?.map(Secret::new),
-        plan: values.switch("plan", false)?,
-        swap: values.switch("swap", false)?,
-        missing_roles: values.word(
-            "missing-roles",
-            &[
-                ("create", MissingRoles::Create),
-                ("refuse", MissingRoles::Refuse),
-            ],
-        )?,
-        yes: values.switch("yes", false)?,
-        before: values.list("before"),
-        after: values.list("after"),
-        hook_shell: values.switch("hook-shell", false)?,
-    })
 }
 
 fn level(values: &Values) -> anyhow::Result<Level> {

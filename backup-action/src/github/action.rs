@@ -281,9 +281,13 @@ mod tests {
 
             inputs:
               command:
-                description: 'The command to run: `gate` or `verify`.'
+                description: 'The command to run: `gate`, `verify`, `drill` or `verify-receipt`.'
                 required: false
                 default: 'gate'
+              backup:
+                description: 'The backup that `verify` and `drill` read: `latest`, a key, or a UTC time.'
+                required: false
+                default: 'latest'
               bin-path:
                 description: 'A backup-action program on the runner, used as it is: for runners without a network.'
                 required: false
@@ -355,6 +359,7 @@ mod tests {
                     BACKUP_ACTION_ACTION_REPOSITORY: ${{ github.action_repository }}
                     BACKUP_ACTION_ACTION_REF: ${{ github.action_ref }}
                     BACKUP_ACTION_COMMAND: ${{ inputs.command }}
+                    BACKUP_ACTION_BACKUP: ${{ inputs.backup }}
                     BACKUP_ACTION_BIN_PATH: ${{ inputs.bin-path }}
                     BACKUP_ACTION_DATABASE_URL: ${{ inputs.database-url }}
                     BACKUP_ACTION_VERIFY: ${{ inputs.verify }}
@@ -369,7 +374,8 @@ mod tests {
         expect![[r#"
             | input | default | |
             |---|---|---|
-            | `command` | `gate` | The command to run: `gate` or `verify`. |
+            | `command` | `gate` | The command to run: `gate`, `verify`, `drill` or `verify-receipt`. |
+            | `backup` | `latest` | The backup that `verify` and `drill` read: `latest`, a key, or a UTC time. |
             | `bin-path` |  | A backup-action program on the runner, used as it is: for runners without a network. |
             | `database-url` |  | Address of the cluster's server. |
             | `verify` | `readback` | How stored bytes are verified: a \| b. |

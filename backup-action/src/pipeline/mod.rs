@@ -8,6 +8,7 @@ pub mod cleanup;
 mod compressors;
 pub mod copies;
 pub mod fetch;
+pub mod inspect;
 pub mod level;
 pub mod pass;
 pub mod progress;

@@ -4,7 +4,7 @@
 use super::cleanup::{Cleanup, Ticket, Undo};
 use super::readback::{ReadBack, VerifiedCopy};
 use super::seal::LostCopy;
-use crate::archive::index::{FORMAT, Index, Sha256Digest};
+use crate::archive::index::{FORMAT, Index, Sha256Digest, kind};
 use crate::archive::validate::Damaged;
 use crate::error::Explained;
 use crate::manifest::{self, Manifest};
@@ -234,12 +234,42 @@ fn compare_with_manifest(index: &Index, manifest: &Manifest) -> Result<(), Damag
             )));
         }
     }
-    if manifest::summarise(index) != manifest.databases {
+    let said = manifest::without_catalogue(&manifest.databases);
+    let mut found = manifest::summarise(index);
+    // Manifests of the first versions list no extensions.
+    for (found, said) in found.iter_mut().zip(&said) {
+        if said.extensions.is_empty() {
+            found.extensions.clear();
+        }
+    }
+    if found != said {
         return Err(Damaged(
             "databases: the manifest's are not those of the index".to_owned(),
         ));
     }
-    Ok(())
+    match dumped_from(index) {
+        Some(version) if !starts_with_word(&version, &manifest.source.server_version) => {
+            Err(Damaged(format!(
+                "server_version: the dump says {version}, the manifest {}",
+                manifest.source.server_version
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The server's version as the dump itself says it: `15.20 (Debian 15.20-1)`.
+pub fn dumped_from(index: &Index) -> Option<String> {
+    const LINE: &str = "Dumped from database version ";
+    index
+        .entries
+        .iter()
+        .filter(|entry| &*entry.kind == kind::COMMENT)
+        .find_map(|entry| entry.name.to_lossy().strip_prefix(LINE).map(str::to_owned))
+}
+
+fn starts_with_word(text: &str, word: &str) -> bool {
+    text.split_whitespace().next() == Some(word)
 }
 
 #[cfg(test)]
@@ -250,6 +280,7 @@ mod tests {
     use crate::manifest::{ArchiveSummary, Compression as Levels, KIND, Source};
 
     const DUMP: &str = "--\n-- PostgreSQL database cluster dump\n--\n\n\\connect d\n\n\
+        -- Dumped from database version 15.20 (Debian 15.20-1)\n\n\
         --\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
         COPY s.t (a) FROM stdin;\n1\n2\n\\.\n\n\n\
         --\n-- PostgreSQL database dump complete\n--\n\n\
@@ -274,9 +305,10 @@ mod tests {
             source: Source {
                 cluster: String::new(),
                 system_identifier: None,
-                server_version: String::new(),
+                server_version: "15.20".to_owned(),
                 client_version: String::new(),
                 role_passwords: false,
+                pg_dumpall_args: Vec::new(),
             },
             archive: ArchiveSummary {
                 key: "a".to_owned(),
@@ -318,7 +350,7 @@ mod tests {
         assert_eq!(decode_index(&stored, &good).unwrap(), index);
 
         type Spoil = fn(&mut Manifest);
-        let spoils: [(&str, Spoil); 9] = [
+        let spoils: [(&str, Spoil); 10] = [
             ("index_bytes", |m| m.index_bytes += 1),
             ("index_sha256", |m| m.index_sha256.0[0] ^= 1),
             ("archive_sha256", |m| m.archive.archive_sha256.0[0] ^= 1),
@@ -328,6 +360,7 @@ mod tests {
             ("rows", |m| m.archive.rows += 1),
             ("members", |m| m.archive.members += 1),
             ("databases", |m| m.databases[0].schemas[0].rows += 1),
+            ("server_version", |m| m.source.server_version.push('1')),
         ];
         for (field, spoil) in spoils {
             let mut manifest = good.clone();

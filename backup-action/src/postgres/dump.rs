@@ -3,9 +3,12 @@
 
 use super::connection::redact;
 use super::preflight::Server;
+use super::psql::Psql;
+use crate::archive::index::Name;
 use crate::error::Explained;
 use crate::process::{Command, Exit};
 use crate::secret::Secret;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a dump is asked to do.
@@ -21,9 +24,19 @@ pub struct DumpOptions {
 
 /// pg_dumpall for the whole cluster, as a stream on stdout.
 pub fn dumpall_command(server: &Server, options: &DumpOptions) -> Command {
-    let psql = &server.psql;
+    dumpall(
+        &server.psql,
+        &server.tools.pg_dumpall,
+        &server.facts.maintenance_database,
+        options,
+    )
+}
+
+/// `program`, a pg_dumpall, for the whole cluster that `psql` reaches, starting from the database
+/// `maintenance`.
+pub fn dumpall(psql: &Psql, program: &Path, maintenance: &Name, options: &DumpOptions) -> Command {
     let timeout_ms = options.lock_wait_timeout.as_millis().max(1);
-    let mut command = Command::new(&server.tools.pg_dumpall)
+    let mut command = Command::new(program)
         .arg("--no-password")
         .arg(format!("--lock-wait-timeout={timeout_ms}"));
     if !options.role_passwords {
@@ -35,7 +48,7 @@ pub fn dumpall_command(server: &Server, options: &DumpOptions) -> Command {
     }
     // Only the database that pg_dumpall starts from. Where it would take the name for a
     // connection string its own choice (postgres, template1) has to do.
-    if let Ok(name) = std::str::from_utf8(server.facts.maintenance_database.as_bytes())
+    if let Ok(name) = std::str::from_utf8(maintenance.as_bytes())
         && name != "postgres"
         && !name.contains('=')
         && !name.starts_with("postgres://")

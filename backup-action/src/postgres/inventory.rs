@@ -25,6 +25,11 @@ pub struct DatabaseInventory {
     pub schemas: BTreeMap<Name, u32>,
     /// Schema and name of ordinary, partitioned and foreign tables and materialised views.
     pub tables: BTreeMap<(Name, Name), u32>,
+    /// Extensions with their versions.
+    pub extensions: BTreeMap<Name, String>,
+    /// The version of the collation library that the database was made with, where the server
+    /// says it.
+    pub collation_version: Option<String>,
 }
 
 impl Inventory {
@@ -49,6 +54,8 @@ pub struct ArchivedInventory {
 struct Answer {
     schemas: Vec<(HexName, u32)>,
     tables: Vec<(HexName, HexName, u32)>,
+    extensions: Vec<(HexName, String)>,
+    collation_version: Option<String>,
 }
 
 const DATABASES: &str = "select coalesce(json_agg(json_build_array(\
@@ -61,6 +68,8 @@ const CONTENTS: &str = "with \
         where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'), \
     members as (select d.objid, d.classid from pg_depend d where d.deptype = 'e') \
     select json_build_object(\
+    'collation_version', (select to_jsonb(d) ->> 'datcollversion' from pg_database d where d.datname = current_database()), \
+    'extensions', (select coalesce(json_agg(json_build_array(encode(namesend(extname), 'hex'), extversion)), '[]') from pg_extension), \
     'schemas', (select coalesce(json_agg(json_build_array(encode(namesend(s.nspname), 'hex'), s.oid::bigint)), '[]') \
         from schemas s where s.nspname <> 'public' \
         and not exists (select 1 from members m where m.classid = 'pg_namespace'::regclass and m.objid = s.oid)), \
@@ -101,6 +110,12 @@ pub async fn inventory(server: &Server) -> anyhow::Result<Inventory> {
                 .into_iter()
                 .map(|(schema, table, oid)| ((schema.into(), table.into()), oid))
                 .collect(),
+            extensions: answer
+                .extensions
+                .into_iter()
+                .map(|(name, version)| (name.into(), version))
+                .collect(),
+            collation_version: answer.collation_version,
         };
         inventory.databases.insert(name, database);
     }
@@ -229,6 +244,7 @@ mod tests {
                 .iter()
                 .map(|(name, oid)| ((Name::from("s"), Name::from(*name)), *oid))
                 .collect(),
+            ..DatabaseInventory::default()
         };
         Inventory {
             databases: BTreeMap::from([(Name::from("d"), database)]),

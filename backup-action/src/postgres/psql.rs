@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// A question to a drill may have to read whole tables.
+const ASK_DEADLINE: Duration = Duration::from_secs(660);
+
 /// 100,000 tables with long names need 30 MB.
 const MAX_ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
@@ -49,18 +52,43 @@ impl Psql {
         database: &Name,
         sql: &str,
     ) -> anyhow::Result<T> {
+        self.run(database, &format!("{PROLOGUE}{sql}"), DEADLINE)
+            .await
+    }
+
+    /// Runs one `select` of a single column that a user wrote, with the settings that a session of
+    /// the database has, and returns its values as text.
+    ///
+    /// # Errors
+    /// Those of [`Self::query_json`].
+    pub async fn ask(&self, database: &Name, sql: &str) -> anyhow::Result<Vec<Option<String>>> {
+        let sql = sql.trim().trim_end_matches(';');
+        // The line break ends a comment at the end of the user's text.
+        let sql = format!(
+            "begin read only; set local statement_timeout = '10min'; \
+             select coalesce(json_agg(answer::text), '[]') from ({sql}\n) as asked (answer)"
+        );
+        self.run(database, &sql, ASK_DEADLINE).await
+    }
+
+    async fn run<T: DeserializeOwned>(
+        &self,
+        database: &Name,
+        sql: &str,
+        deadline: Duration,
+    ) -> anyhow::Result<T> {
         let command = Command::new(&self.program)
             .args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-d"])
             .arg(self.connection.conninfo(Some(database.as_bytes())))
             .arg("-c")
-            .arg(format!("{PROLOGUE}{sql}"));
+            .arg(sql);
         let command = self
             .connection
             .apply(command)
             // No conversion: a name of another encoding must not make the question fail.
             .env("PGCLIENTENCODING", "SQL_ASCII")
             .run_as(self.run_as.clone());
-        let output = match capture(command, DEADLINE, MAX_ANSWER_BYTES).await {
+        let output = match capture(command, deadline, MAX_ANSWER_BYTES).await {
             Ok(output) => output,
             Err(error) if error.is::<DeadlineExceeded>() => {
                 return Err(Explained::new(

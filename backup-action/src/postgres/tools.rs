@@ -148,7 +148,12 @@ pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
             .iter()
             .max_by(|a, b| a.version.cmp(&b.version))
             .map(|tools| (tools.version.clone(), tools.pg_dumpall.clone())),
-        install: install_line(&os_release(), std::env::consts::OS, server_major),
+        install: install_line(
+            &os_release(),
+            std::env::consts::OS,
+            server_major,
+            Package::Client,
+        ),
         only_dir: pg_bin_dir.map(Path::to_owned),
     };
     let nearest = found
@@ -156,6 +161,81 @@ pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
         .filter(|tools| tools.version.major >= server_major)
         .min_by_key(|tools| (tools.version.major, std::cmp::Reverse(tools.version.minor)));
     nearest.cloned().ok_or_else(|| too_old().into())
+}
+
+/// The programs of a server, with the clients beside it.
+#[derive(Clone, Debug)]
+pub struct ServerTools {
+    /// Path of initdb.
+    pub initdb: PathBuf,
+    /// Path of postgres.
+    pub postgres: PathBuf,
+    /// The client programs of the same directory.
+    pub clients: Tools,
+}
+
+/// A server of exactly `major` with its clients: from `pg_bin_dir` alone when given, else the one
+/// with the highest minor version.
+///
+/// # Errors
+/// [`Explained`] when there is none, with the line that installs it; a program of `pg_bin_dir`
+/// that cannot be run.
+pub async fn locate_server(major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Result<ServerTools> {
+    let dirs = match pg_bin_dir {
+        Some(dir) => vec![std::path::absolute(dir).context("could not find --pg-bin-dir")?],
+        None => candidate_dirs(),
+    };
+    let programs = ["initdb", "postgres", "pg_dumpall", "pg_dump", "psql"];
+    let mut found = Vec::new();
+    for dir in dirs {
+        if programs.iter().any(|name| !is_program(&dir.join(name))) {
+            continue;
+        }
+        match version_of(&dir.join("postgres")).await {
+            Ok(version) => found.push((dir, version)),
+            Err(error) if pg_bin_dir.is_some() => return Err(error),
+            // A broken installation elsewhere is not the one that was asked for.
+            Err(_) => {}
+        }
+    }
+    let right = found.iter().filter(|(_, version)| version.major == major);
+    match right.max_by_key(|(_, version)| version.minor) {
+        Some((dir, version)) => Ok(ServerTools {
+            initdb: dir.join("initdb"),
+            postgres: dir.join("postgres"),
+            clients: Tools {
+                pg_dumpall: dir.join("pg_dumpall"),
+                pg_dump: dir.join("pg_dump"),
+                psql: dir.join("psql"),
+                version: version.clone(),
+            },
+        }),
+        None => Err(no_server(major, pg_bin_dir, &found).into()),
+    }
+}
+
+fn no_server(major: u32, only_dir: Option<&Path>, found: &[(PathBuf, ToolVersion)]) -> Explained {
+    let others: Vec<&str> = found
+        .iter()
+        .map(|(_, version)| version.text.as_str())
+        .collect();
+    let place = match only_dir {
+        Some(dir) => format!("in {}", dir.display()),
+        None => "on this machine".to_owned(),
+    };
+    let message = match others.as_slice() {
+        [] => format!("no server of PostgreSQL {major} {place}"),
+        others => format!(
+            "no server of PostgreSQL {major} {place}, only {}",
+            others.join(", ")
+        ),
+    };
+    let install = install_line(&os_release(), std::env::consts::OS, major, Package::Server);
+    let dir = match only_dir {
+        Some(_) => " Or point --pg-bin-dir to its programs, or leave it out.",
+        None => "",
+    };
+    Explained::new(message, format!("Install it: {install}.{dir}"))
 }
 
 /// A psql of any version, to ask the server for its own: the newest that is found.
@@ -176,7 +256,7 @@ pub fn locate_any_psql(pg_bin_dir: Option<&Path>) -> anyhow::Result<PathBuf> {
             Some(dir) => format!("no psql in {}", dir.display()),
             None => "no psql found on this machine".to_owned(),
         };
-        let install = install_line(&os_release(), std::env::consts::OS, 18);
+        let install = install_line(&os_release(), std::env::consts::OS, 18, Package::Client);
         Explained::new(
             message,
             format!("Install PostgreSQL's client programs: {install}."),
@@ -244,8 +324,16 @@ fn os_release() -> String {
     std::fs::read_to_string("/etc/os-release").unwrap_or_default()
 }
 
-/// The line that installs the client of `major` on the platform that `os_release` describes.
-fn install_line(os_release: &str, os: &str, major: u32) -> String {
+/// What is to be installed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Package {
+    Client,
+    Server,
+}
+
+/// The line that installs a package of `major` on the platform that `os_release` describes.
+fn install_line(os_release: &str, os: &str, major: u32, package: Package) -> String {
+    let client = package == Package::Client;
     let field = |name: &str| {
         os_release.lines().find_map(|line| {
             let value = line.strip_prefix(name)?.strip_prefix('=')?;
@@ -272,22 +360,29 @@ fn install_line(os_release: &str, os: &str, major: u32) -> String {
             (Some("ubuntu"), "26.04") => Some(18),
             _ => None,
         };
-        let client = format!("sudo apt-get install -y postgresql-client-{major}");
+        let name = if client {
+            "postgresql-client"
+        } else {
+            "postgresql"
+        };
+        let install = format!("sudo apt-get install -y {name}-{major}");
         return if own == Some(major) {
-            format!("sudo apt-get update && {client}")
+            format!("sudo apt-get update && {install}")
         } else {
             // PGDG's own script, which adds its repository.
             format!(
-                "sudo apt-get update && sudo apt-get install -y postgresql-common && sudo /usr/share/postgresql-common/pgdg/apt*.sh -y && {client}"
+                "sudo apt-get update && sudo apt-get install -y postgresql-common && sudo /usr/share/postgresql-common/pgdg/apt*.sh -y && {install}"
             )
         };
     }
     if is("alpine") {
-        return format!("apk add postgresql{major}-client");
+        let suffix = if client { "-client" } else { "" };
+        return format!("apk add postgresql{major}{suffix}");
     }
     if is("fedora") || is("rhel") || is("centos") {
+        let suffix = if client { "" } else { "-server" };
         return format!(
-            "sudo dnf install -y postgresql{major} (from PostgreSQL's own repository, https://www.postgresql.org/download/linux/redhat/)"
+            "sudo dnf install -y postgresql{major}{suffix} (from PostgreSQL's own repository, https://www.postgresql.org/download/linux/redhat/)"
         );
     }
     format!("PostgreSQL {major} from https://www.postgresql.org/download/")
@@ -322,21 +417,33 @@ mod tests {
     fn the_install_line_fits_the_platform() {
         let bookworm = "ID=debian\nVERSION_ID=\"12\"\n";
         assert_eq!(
-            install_line(bookworm, "linux", 15),
+            install_line(bookworm, "linux", 15, Package::Client),
             "sudo apt-get update && sudo apt-get install -y postgresql-client-15"
         );
-        assert!(install_line(bookworm, "linux", 17).contains("pgdg"));
+        assert!(install_line(bookworm, "linux", 17, Package::Client).contains("pgdg"));
         let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\n";
-        assert!(install_line(mint, "linux", 16).contains("postgresql-client-16"));
+        assert!(install_line(mint, "linux", 16, Package::Client).contains("postgresql-client-16"));
         assert_eq!(
-            install_line("ID=alpine", "linux", 17),
+            install_line("ID=alpine", "linux", 17, Package::Client),
             "apk add postgresql17-client"
         );
         assert!(
-            install_line("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"", "linux", 17)
-                .starts_with("sudo dnf install -y postgresql17")
+            install_line(
+                "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"",
+                "linux",
+                17,
+                Package::Client
+            )
+            .starts_with("sudo dnf install -y postgresql17")
         );
-        assert_eq!(install_line("", "macos", 17), "brew install postgresql@17");
-        assert!(install_line("", "linux", 17).starts_with("PostgreSQL 17"));
+        assert_eq!(
+            install_line("", "macos", 17, Package::Client),
+            "brew install postgresql@17"
+        );
+        assert_eq!(
+            install_line(bookworm, "linux", 15, Package::Server),
+            "sudo apt-get update && sudo apt-get install -y postgresql-15"
+        );
+        assert!(install_line("", "linux", 17, Package::Client).starts_with("PostgreSQL 17"));
     }
 }

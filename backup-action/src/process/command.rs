@@ -295,7 +295,7 @@ fn descendant_groups(leader: i32) -> BTreeSet<i32> {
 
 /// Process, parent and group of a line of `/proc/PID/stat`, unless it is a zombie. The name in
 /// the line may hold anything.
-fn parse_stat(stat: &str) -> Option<(i32, i32, i32)> {
+pub(super) fn parse_stat(stat: &str) -> Option<(i32, i32, i32)> {
     let (pid, rest) = stat.split_once(" (")?;
     let mut fields = rest.rsplit_once(") ")?.1.split(' ');
     fields.next().filter(|state| *state != "Z")?;

@@ -21,6 +21,7 @@ fn source() -> Source {
         server_version: "15.20".to_owned(),
         client_version: "15.20".to_owned(),
         role_passwords: true,
+        pg_dumpall_args: Vec::new(),
     }
 }
 
@@ -58,6 +59,8 @@ fn databases() -> Vec<DatabaseSummary> {
                 schema("parametros", 90_000, 400, 4),
                 schema("tenant_empresa_7", 61_000_000, 1_204_331, 30),
             ],
+            extensions: Vec::new(),
+            collation_version: None,
         },
         DatabaseSummary {
             name: Name::from("postgres"),
@@ -65,6 +68,8 @@ fn databases() -> Vec<DatabaseSummary> {
             rows: 24,
             tables: 1,
             schemas: vec![schema("public", 4_000, 24, 1)],
+            extensions: Vec::new(),
+            collation_version: None,
         },
     ]
 }
@@ -160,6 +165,8 @@ pub(crate) fn passed() -> Report {
             seal_seconds: Some(0.05),
             readback_seconds: Some(1.1),
             publish_seconds: Some(0.08),
+            restore_seconds: None,
+            prove_seconds: None,
             total_seconds: 10.6,
         },
         warnings: vec!["pg_dump: warning: there are circular foreign-key constraints".to_owned()],
@@ -289,6 +296,8 @@ pub(crate) fn hostile() -> Report {
             rows: 1,
             tables: 1,
             schemas: vec![schema(name, 10, 1, 1)],
+            extensions: Vec::new(),
+            collation_version: None,
         })
         .collect();
     if let Some(archive) = &mut report.archive {

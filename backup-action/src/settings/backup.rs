@@ -82,6 +82,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         value: "AES256|aws:kms",
         default: "the bucket's",
         help: "Encryption by the store itself.",
+        commands: &["gate", "drill"],
         ..PLAIN
     },
     Setting {
@@ -89,6 +90,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_KMS_KEY_ID",
         value: "KEY",
         help: "The KMS key for --s3-sse aws:kms.",
+        commands: &["gate", "drill"],
         ..PLAIN
     },
     Setting {

@@ -130,10 +130,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         ..PLAIN
     },
     Setting {
-        name: "unless-newer-than",
-        env: "BACKUP_ACTION_UNLESS_NEWER_THAN",
-        value: "DURATION",
-        help: "Do nothing when a drill passed within this time, so that a frequent schedule heals a dropped run.",
+        name: "once-per",
+        env: "BACKUP_ACTION_ONCE_PER",
+        value: "month|DURATION",
+        help: "Do nothing when a drill passed in this calendar month (UTC), or within this time: a frequent schedule then heals a dropped run.",
         commands: DRILL,
         ..PLAIN
     },

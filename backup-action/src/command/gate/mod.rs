@@ -10,7 +10,7 @@ use super::journal::Journal;
 use super::{Context, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
-use crate::manifest::{self, Manifest, Source};
+use crate::manifest::{self, DatabaseSummary, Manifest, Source};
 use crate::pipeline::copies::OpenCopy;
 use crate::pipeline::pass::Options;
 use crate::pipeline::stream;
@@ -162,6 +162,7 @@ async fn preflight(
         server_version: server.facts.version.clone(),
         client_version: server.tools.version.text.clone(),
         role_passwords: server.facts.role_passwords,
+        pg_dumpall_args: config.pg_dumpall_args.clone(),
     });
     let reachable = before::store_writable(journal, probes);
     let mut newest: Option<(Store, Manifest)> = None;
@@ -244,7 +245,7 @@ async fn dump(
     let Some(index) = streamed.index.as_ref().filter(|_| !journal.is_closed()) else {
         return Ok(None);
     };
-    journal.databases = manifest::summarise(index);
+    journal.databases = summarised(index, &before);
     stream_checks::not_empty(
         journal,
         index,
@@ -255,6 +256,21 @@ async fn dump(
     let after = inventory::inventory(server).await;
     check_inventory(journal, index, &before, after);
     Ok((!journal.is_closed()).then_some((streamed, finished_at)))
+}
+
+/// What is inside, with what only the catalogue knows.
+fn summarised(index: &Index, inventory: &Inventory) -> Vec<DatabaseSummary> {
+    let mut databases = manifest::summarise(index);
+    for database in &mut databases {
+        let Some(known) = inventory.databases.get(&database.name) else {
+            continue;
+        };
+        database.collation_version = known.collation_version.clone();
+        for extension in &mut database.extensions {
+            extension.version = known.extensions.get(&extension.name).cloned();
+        }
+    }
+    databases
 }
 
 fn check_inventory(

@@ -21,6 +21,7 @@ pub(super) struct Draft {
     source: Source,
     level: String,
     levels_used: [u32; 2],
+    databases: Vec<manifest::DatabaseSummary>,
     run: Option<manifest::CiRun>,
     checks: Vec<Check>,
 }
@@ -44,6 +45,7 @@ impl Draft {
                 Level::Fixed(level) => level.to_string(),
             },
             levels_used,
+            databases: journal.databases.clone(),
             run: context.runner.as_ref().map(|runner| runner.run.clone()),
             // Texts from outside must be as clean in the manifest as in the report.
             checks: journal
@@ -83,7 +85,7 @@ impl Draft {
             },
             index_bytes,
             index_sha256,
-            databases: manifest::summarise(index),
+            databases: self.databases,
             compression: Compression {
                 format: "gzip".to_owned(),
                 level: self.level,

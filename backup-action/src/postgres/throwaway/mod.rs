@@ -1,0 +1,176 @@
+//! Throw-away clusters for drills: a server of the right major version, used once, with a random
+//! superuser, tuned for speed because nothing in it has to survive. Two engines make one: a
+//! directory of this machine (`local`), or a container (`docker`).
+//!
+//! Whatever ends a run, nothing of it stays: [`Throwaway::stop`] in order, [`Remover`] for an undo
+//! list, dropping it when the future of the run is dropped, and [`sweep`] of the next run when this
+//! one is killed outright. Nothing here knows what is restored, or what a drill proves.
+
+mod dir;
+mod local;
+mod machine;
+mod tuning;
+
+use super::psql::Psql;
+use super::tools::Tools;
+use crate::archive::index::Name;
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The prefix of everything that a drill leaves when it is killed: directories, containers.
+const PREFIX: &str = "backup-action-drill-";
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// Docker when it answers, else local.
+    Auto,
+    /// A container.
+    Docker,
+    /// A server of its own on this machine.
+    Local,
+}
+
+/// What a throw-away cluster is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A container.
+    Docker,
+    /// A directory and a server of this machine.
+    Local,
+}
+
+/// The cluster that is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where to make it.
+    pub engine: EngineChoice,
+    /// Its major version, exactly.
+    pub major: u32,
+    /// Another image than `postgres:MAJOR`, also `NAME@sha256:…`.
+    pub image: Option<String>,
+    /// The only directory to look for the server's programs in.
+    pub pg_bin_dir: Option<PathBuf>,
+    /// Where a local cluster's directory is made; none for the temporary directory.
+    pub base_dir: Option<PathBuf>,
+    /// Encoding of the template databases.
+    pub encoding: String,
+    /// How many sessions will work at the same time.
+    pub jobs: usize,
+    /// How many tables the largest database will have: a dump holds one lock for each.
+    pub tables: u64,
+    /// How long the start may take, pulling an image included.
+    pub deadline: Duration,
+}
+
+/// A running throw-away cluster. Dropping it stops and removes it.
+#[derive(Debug)]
+pub struct Throwaway {
+    /// What it is made of.
+    pub engine: Engine,
+    /// Why this engine was taken, for the report: "asked for", "Docker 28.2 answers".
+    pub chosen: String,
+    /// Asks the cluster; its connection and `run_as` serve `pg_dump` and `pg_dumpall` as well.
+    pub psql: Psql,
+    /// The client programs, to be run like [`Throwaway::psql`]: paths inside the container when
+    /// it is one.
+    pub tools: Tools,
+    /// The bootstrap superuser: a random name, so that every role of a dump can be created.
+    pub superuser: Name,
+    /// `15.20`.
+    pub version: String,
+    /// For people: version, engine and place.
+    pub describe: String,
+    home: Arc<Home>,
+}
+
+/// Where a cluster lives, which is what has to be removed.
+#[derive(Debug)]
+enum Home {
+    Local(local::Local),
+}
+
+impl Home {
+    /// Stops and removes everything; a second call does nothing. Blocks.
+    fn remove(&self) -> anyhow::Result<()> {
+        match self {
+            Home::Local(local) => local.remove(),
+        }
+    }
+}
+
+/// Removes a cluster from elsewhere: from an undo list, when a signal ended the run.
+#[derive(Clone, Debug)]
+pub struct Remover(Arc<Home>);
+
+impl Remover {
+    /// Stops the server and removes everything; once is enough.
+    ///
+    /// # Errors
+    /// What could not be removed, by name.
+    pub async fn remove(&self) -> anyhow::Result<()> {
+        let home = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || home.remove())
+            .await
+            .context("the task that removes the cluster died")?
+    }
+}
+
+impl Throwaway {
+    /// Starts a cluster and waits until it answers a query. Dropping the future removes what
+    /// there is so far.
+    ///
+    /// # Errors
+    /// [`crate::error::Explained`] when the engine, the server's programs or the image are
+    /// missing, when the server does not start (with the end of its log), or is not ready in time.
+    pub async fn start(wanted: Wanted) -> anyhow::Result<Throwaway> {
+        local::start(&wanted, "asked for".to_owned()).await
+    }
+
+    /// Stops the server and removes everything.
+    ///
+    /// # Errors
+    /// What could not be removed, by name.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.remover().remove().await
+    }
+
+    /// A handle that removes the cluster from elsewhere.
+    pub fn remover(&self) -> Remover {
+        Remover(Arc::clone(&self.home))
+    }
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default)]
+pub struct Swept {
+    /// What was removed, as sentences without a full stop.
+    pub removed: Vec<String>,
+    /// What could not be removed, with the reason.
+    pub left: Vec<String>,
+}
+
+/// Removes what earlier runs left behind when they were killed: directories of clusters below
+/// `base_dir` (none for the temporary directory) with their servers, and containers. Runs that
+/// still live, and what is not ours, are not touched.
+pub async fn sweep(base_dir: Option<&Path>) -> Swept {
+    let bases = dir::bases(base_dir);
+    match tokio::task::spawn_blocking(move || dir::sweep(&bases)).await {
+        Ok(swept) => swept,
+        Err(error) => Swept {
+            removed: Vec::new(),
+            left: vec![format!(
+                "could not look for leftovers of earlier drills: {error}"
+            )],
+        },
+    }
+}
+
+/// Twelve hexadecimal digits.
+fn random_id() -> anyhow::Result<String> {
+    let mut bytes = [0; 6];
+    getrandom::fill(&mut bytes).context("could not get random bytes")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
