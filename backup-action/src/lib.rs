@@ -15,7 +15,9 @@
 // The story: one file per command.
 pub mod command;
 
-// The journey of the data, and the runner of GitHub Actions.
+// The journey of the data back, and there; and the runner of GitHub Actions.
+pub mod restore;
+
 pub mod github;
 pub mod pipeline;
 

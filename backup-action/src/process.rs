@@ -4,30 +4,26 @@
 //! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
 
 mod command;
+mod group;
 pub mod stray;
 mod tail;
 
 pub use command::{Command, RunAs};
+pub use group::StopHandle;
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use group::{Group, lock};
+use rustix::process::{Pid, Signal};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tail::Tail;
 use tokio::sync::oneshot;
-
-/// From SIGTERM to SIGKILL: pg_dump may hang in its own cancel request.
-const KILL_AFTER: Duration = Duration::from_secs(4);
-
-/// What is left of a group after its leader obeyed SIGTERM gets this long to send the server a
-/// cancel request of its own before it is killed.
-const CANCEL_GRACE: Duration = Duration::from_millis(300);
 
 /// How long to wait for the end of a pipe that something outside the group still holds open.
 const PIPE_GRACE: Duration = Duration::from_secs(2);
@@ -198,12 +194,27 @@ impl Running {
     /// # Errors
     /// The program does not exist or may not be run, or pipes and threads are used up.
     pub fn start(command: Command) -> anyhow::Result<(Running, File)> {
+        Self::spawn(command, Stdio::null())
+    }
+
+    /// Starts `command` likewise, and returns the write end of its stdin too. Dropping that ends
+    /// its input. Writing fails when the child has gone, which says nothing: its exit does.
+    ///
+    /// # Errors
+    /// See [`Running::start`].
+    pub fn start_with_input(command: Command) -> anyhow::Result<(Running, File, File)> {
+        let (stdin, stdin_writer) = pipe()?;
+        let (running, stdout) = Self::spawn(command, stdin.into())?;
+        Ok((running, File::from(stdin_writer), stdout))
+    }
+
+    fn spawn(command: Command, stdin: Stdio) -> anyhow::Result<(Running, File)> {
         let program = command.program_name();
         let (stdout, stdout_writer) = pipe()?;
         let (stderr, stderr_writer) = pipe()?;
         let mut std_command = command.build()?;
         std_command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout_writer)
             .stderr(stderr_writer)
             .process_group(0);
@@ -212,12 +223,7 @@ impl Running {
             .with_context(|| format!("could not start {program}"))?;
         // The parent's copies of the write ends live in the builder: without this no end of file.
         drop(std_command);
-        let group = Arc::new(Group {
-            pgid: Pid::from_child(&child),
-            run_as: command.run_as,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let group = Arc::new(Group::new(Pid::from_child(&child), command.run_as));
         let (tell_exit, exited) = oneshot::channel();
         let (tell_end, stderr_ended) = oneshot::channel();
         let tail = Arc::new(Mutex::new(Tail::default()));
@@ -287,103 +293,6 @@ impl Drop for Running {
     }
 }
 
-/// Stops a [`Running`] child, from any thread, as often as wanted.
-#[derive(Clone, Debug)]
-pub struct StopHandle(Arc<Group>);
-
-impl StopHandle {
-    /// SIGTERM to the group now, SIGKILL within 5 seconds. Returns at once.
-    pub fn stop(&self) {
-        let first = !std::mem::replace(&mut lock(&self.0.state).stopping, true);
-        self.0.signal(Signal::TERM);
-        if first {
-            let group = Arc::clone(&self.0);
-            let escalation = std::thread::Builder::new()
-                .name("stop".into())
-                .spawn(move || group.kill_after(KILL_AFTER));
-            if escalation.is_err() {
-                // Without a thread that waits there is no second chance.
-                self.0.signal(Signal::KILL);
-            }
-        }
-    }
-}
-
-/// A process group with its leader. No signal is sent after the leader was reaped: by then the
-/// number may belong to somebody else.
-#[derive(Debug)]
-struct Group {
-    pgid: Pid,
-    run_as: Option<RunAs>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    reaped: bool,
-    stopping: bool,
-}
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        let state = lock(&self.state);
-        if !state.reaped {
-            self.send(signal);
-        }
-    }
-
-    fn send(&self, signal: Signal) {
-        // First what sudo started, while sudo is still there to find it by: we may signal sudo
-        // itself but not its children, and it cannot hand on a SIGKILL.
-        if let Some(run_as) = &self.run_as {
-            run_as.kill_group(self.pgid, signal);
-        }
-        // An error means that there is no such group any more, or that it is not ours to signal.
-        match kill_process_group(self.pgid, signal) {
-            Ok(()) | Err(_) => {}
-        }
-    }
-
-    fn kill_after(&self, delay: Duration) {
-        let until = Instant::now() + delay;
-        let mut state = lock(&self.state);
-        while !state.reaped {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return self.send(Signal::KILL);
-            }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    /// Waits for the leader, kills the rest of its group while the leader still holds the number,
-    /// and only then reaps it. (Killing pg_dumpall alone leaves its pg_dump running and writing.)
-    fn reap(
-        &self,
-        mut child: std::process::Child,
-        tell: oneshot::Sender<std::io::Result<ExitStatus>>,
-    ) {
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pgid), ended) {}
-        if lock(&self.state).stopping {
-            std::thread::sleep(CANCEL_GRACE);
-        }
-        let mut state = lock(&self.state);
-        self.send(Signal::KILL);
-        let status = child.wait();
-        state.reaped = true;
-        self.changed.notify_all();
-        drop(state);
-        // Nobody waits when the child was dropped.
-        drop(tell.send(status));
-    }
-}
-
 fn pipe() -> anyhow::Result<(File, OwnedFd)> {
     let (reader, writer) = std::io::pipe().context("could not make a pipe")?;
     let writer = OwnedFd::from(writer);
@@ -393,9 +302,4 @@ fn pipe() -> anyhow::Result<(File, OwnedFd)> {
         Ok(_) | Err(_) => {}
     }
     Ok((File::from(OwnedFd::from(reader)), writer))
-}
-
-/// A thread that panicked while it held the lock left no half-made state behind.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

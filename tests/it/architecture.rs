@@ -16,6 +16,7 @@ use std::path::Path;
 const FLOORS: &[&[&str]] = &[
     &["main"],
     &["command"],
+    &["restore"],
     &["pipeline", "github"],
     &["report"],
     &["config"],

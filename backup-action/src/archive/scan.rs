@@ -6,7 +6,7 @@
 //! here: pieces tell the digester, on another thread, which bytes to take.
 
 use super::entries::Entries;
-use super::lex::Lexer;
+use super::lex::{Ended, Lexer};
 use super::scanned::{Piece, Place, Scan, ScanError};
 
 /// A push lexer of what pg_dumpall prints.
@@ -28,6 +28,19 @@ impl Scanner {
     /// Text that pg_dumpall does not write. The scan is over then; more bytes give the same error.
     pub fn feed(&mut self, block: &[u8], pieces: &mut Vec<Piece>) -> Result<(), ScanError> {
         self.lexer.feed(block, &mut self.entries, pieces)
+    }
+
+    /// A scanner that also notes every statement as a whole, for [`super::statements`].
+    pub(crate) fn watched() -> Scanner {
+        Scanner {
+            lexer: Lexer::default().watched(),
+            entries: Entries::default(),
+        }
+    }
+
+    /// The statements that ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
+        self.lexer.take_ended()
     }
 
     /// Where the scanner stands, for progress and messages.

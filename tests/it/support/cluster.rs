@@ -64,7 +64,7 @@ pub(crate) struct Cluster {
     pub(crate) socket_dir: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) port: u16,
-    superuser: &'static str,
+    pub(crate) superuser: &'static str,
     auth: Auth,
     peer: bool,
     guard: Option<Child>,

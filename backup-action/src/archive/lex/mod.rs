@@ -10,7 +10,7 @@ mod statement;
 use super::entries::{Entries, Lead};
 use super::meta;
 use super::scanned::{Part, Piece, ScanError};
-use super::token::Head;
+use super::token::{Head, Token};
 use memchr::memchr;
 
 /// The longest comment line or meta-command that is looked at; a longer comment is only skipped.
@@ -101,6 +101,32 @@ pub(crate) struct Lexer {
     after_begin: bool,
     /// `standard_conforming_strings` is off.
     backslashes: bool,
+    /// For [`super::statements`] only.
+    watch: Option<Watch>,
+}
+
+/// What a second reading of an entry wants to know besides its pieces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    /// Statements that ended, in order.
+    pub(crate) ended: Vec<Ended>,
+    /// Tokens of the statement that is open; names and literals shortened to 4 KiB.
+    tokens: Vec<Token>,
+    /// Where colons stand in its code.
+    colons: Vec<u64>,
+}
+
+/// A statement that ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    /// Behind its semicolon.
+    pub(crate) end: u64,
+    /// All its tokens.
+    pub(crate) tokens: Vec<Token>,
+    /// Where colons stand outside of literals, names and comments.
+    pub(crate) colons: Vec<u64>,
+    /// psql does not see its end.
+    pub(crate) psql_loses_track: bool,
 }
 
 /// What every step needs besides the lexer.
@@ -110,6 +136,18 @@ struct Out<'a> {
 }
 
 impl Lexer {
+    /// From now on every statement is noted with all of its tokens.
+    pub(crate) fn watched(mut self) -> Lexer {
+        self.watch = Some(Watch::default());
+        self
+    }
+
+    /// The statements that ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> Vec<Ended> {
+        let watch = self.watch.as_mut();
+        watch.map_or_else(Vec::new, |watch| std::mem::take(&mut watch.ended))
+    }
+
     /// Bytes read so far.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

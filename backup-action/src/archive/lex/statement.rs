@@ -1,6 +1,6 @@
 //! The lexer inside a statement: words, literals, dollar quotes, comments, and where it ends.
 
-use super::{InQuotes, Lexer, Mode, Out, is_name_byte, keep};
+use super::{Ended, InQuotes, Lexer, Mode, Out, is_name_byte, keep};
 use crate::archive::scanned::ScanError;
 use crate::archive::token::Token;
 use memchr::{memchr, memchr2};
@@ -49,6 +49,11 @@ impl Lexer {
             }
             b'\\' => {
                 return Err(ScanError::new(here, "backslash inside a statement", rest));
+            }
+            b':' => {
+                if let Some(watch) = &mut self.watch {
+                    watch.colons.push(here);
+                }
             }
             b'(' => self.parens += 1,
             b')' => self.parens = self.parens.saturating_sub(1),
@@ -285,7 +290,13 @@ impl Lexer {
     /// Notes a token of the statement.
     pub(super) fn token(&mut self, token: impl FnOnce() -> Token) {
         self.after_begin = false;
-        if self.head.open() {
+        if let Some(watch) = &mut self.watch {
+            let token = token();
+            watch.tokens.push(token.clone());
+            if self.head.open() {
+                self.head.push(token);
+            }
+        } else if self.head.open() {
             self.head.push(token());
         }
     }
@@ -296,6 +307,14 @@ impl Lexer {
         self.mid_line = true;
         if self.psql_atomic > 0 {
             out.entries.psql_loses_track();
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.ended.push(Ended {
+                end,
+                tokens: std::mem::take(&mut watch.tokens),
+                colons: std::mem::take(&mut watch.colons),
+                psql_loses_track: self.psql_atomic > 0,
+            });
         }
         if let Some((name, value)) = self.head.setting() {
             if name.eq_ignore_ascii_case(b"standard_conforming_strings") {

@@ -1,0 +1,1 @@
+//! One schema in one transaction.
