@@ -9,6 +9,7 @@ mod copy;
 mod facts;
 pub mod load;
 pub mod plan;
+pub mod read;
 pub mod schema;
 mod script;
 mod session;
