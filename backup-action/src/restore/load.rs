@@ -2,11 +2,11 @@
 
 use super::copy;
 use super::facts::Facts;
+use super::keys;
 use super::plan::{DatabasePlan, Phase};
 use super::script::{self, Place};
 use super::settings::Settings;
 use super::work::{Load, Loaded, Work};
-use crate::archive::index::Name;
 use crate::pipeline::progress::Progress;
 use crate::report::words::Step;
 use anyhow::Context;
@@ -53,7 +53,11 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
     let mut facts = Facts::default();
     for connection in &plan.before_data {
         script::run(&place, connection, |number, statement| {
-            facts.learn(work.entry(number), statement);
+            let entry = work.entry(number);
+            match work.load.replace.contains_key(&number) {
+                true => facts.distrust(entry),
+                false => facts.learn(entry, statement),
+            }
         })
         .await?;
     }
@@ -62,7 +66,6 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
     let begun = Instant::now();
     for stage in facts.stages(work.index(), &plan.data) {
         let batches = copy::batches(work, &stage);
-        let place = &place;
         side_by_side(work, batches, |tables| {
             let place = place.clone();
             async move { copy::run(&place, &tables).await }
@@ -72,11 +75,16 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
     work.took(Phase::Data, begun);
 
     let begun = Instant::now();
-    let mut rest = plan.after_data.clone();
-    rest.extend(&plan.keys);
+    let keys = keys::sort(&place, &facts, &plan.keys, &plan.data).await?;
+    side_by_side(work, keys.batches, |entries| {
+        let place = place.clone();
+        async move { script::run(&place, &entries, |_, _| {}).await }
+    })
+    .await?;
     work.took(Phase::Keys, begun);
 
     let begun = Instant::now();
+    let mut rest = [plan.after_data.as_slice(), &keys.rest].concat();
     rest.sort_unstable();
     script::run(&place, &rest, |_, _| {}).await?;
     work.took(Phase::AfterData, begun);

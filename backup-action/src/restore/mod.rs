@@ -7,6 +7,7 @@
 
 mod copy;
 mod facts;
+mod keys;
 pub mod load;
 pub mod plan;
 pub mod read;
@@ -15,6 +16,7 @@ mod script;
 mod session;
 mod settings;
 mod source;
+mod statement;
 mod work;
 
 pub use work::{Archive, Failure, Load, Loaded, OnFailure};

@@ -262,7 +262,7 @@ impl<'a> Script<'a> {
 }
 
 /// The ranges of entries in order, and whose each is.
-fn ranges_of(work: &Work, entries: &[usize]) -> (Vec<ByteRange>, Vec<usize>) {
+pub(super) fn ranges_of(work: &Work, entries: &[usize]) -> (Vec<ByteRange>, Vec<usize>) {
     let each = |number: &usize| {
         let ranges = work.entry(*number).ranges.iter();
         ranges.map(|range| (*range, *number)).collect::<Vec<_>>()

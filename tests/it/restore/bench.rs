@@ -9,18 +9,19 @@
 use crate::support::cluster::{Cluster, ClusterOptions};
 use crate::support::need;
 use backup_action::archive::compress::Encoder;
-use backup_action::archive::index::{Index, Name, kind};
+use backup_action::archive::index::{Index, Name, Sha256Digest, kind};
 use backup_action::archive::rebuild::rebuild;
 use backup_action::pipeline::progress::Progress;
 use backup_action::postgres::connection::Connection;
 use backup_action::postgres::psql::Psql;
 use backup_action::restore::load::load;
-use backup_action::restore::plan::{Plan, Scope, plan};
+use backup_action::restore::plan::{Scope, plan};
 use backup_action::restore::{Archive, Load, Loaded, OnFailure};
 use backup_action::secret::Secret;
 use backup_action::store::{Key, Store};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Shelf {
     /// Everything of it into `target`.
     pub(crate) fn load(&self, target: &Cluster, scope: &Scope) -> Load {
         let plan = plan(self.index(), scope).expect("a plan");
-        let skip = self.superuser_of(&plan);
+        let skip = self.superuser_of(target);
         Load {
             archive: self.archive.clone(),
             plan,
@@ -89,9 +90,13 @@ impl Shelf {
         }
     }
 
-    /// Nothing is skipped: the role `postgres` does not exist in a target.
-    fn superuser_of(&self, _plan: &Plan) -> std::collections::BTreeSet<usize> {
-        Default::default()
+    /// The role that the target's bootstrap superuser is already.
+    fn superuser_of(&self, target: &Cluster) -> BTreeSet<usize> {
+        let create = format!("CREATE ROLE {};", target.superuser);
+        let sha256 = Sha256Digest(Sha256::digest(create).into());
+        let entries = self.index().entries.iter().enumerate();
+        let own = entries.filter(|(_, entry)| entry.sha256 == sha256);
+        own.map(|(number, _)| number).collect()
     }
 }
 
@@ -110,12 +115,17 @@ pub(crate) async fn run(what: Load) -> anyhow::Result<Loaded> {
     load(what, &Arc::new(Progress::default())).await
 }
 
-/// A server to restore into, of `major` or the newest installed.
+/// A server to restore into, of `major` or the newest installed. From 16 on only the bootstrap
+/// superuser may grant for others, so there it has the name that the dump knows.
 pub(crate) fn target(test: &str, major: Option<u32>) -> Option<Cluster> {
     need(test, "PostgreSQL's server", Cluster::installed(major))?;
     Some(Cluster::start(ClusterOptions {
         major,
-        superuser: BOSS,
+        superuser: if major.unwrap_or(15) < 16 {
+            BOSS
+        } else {
+            "postgres"
+        },
         ..ClusterOptions::default()
     }))
 }
