@@ -36,8 +36,10 @@ pub mod postgres;
 
 pub mod store;
 
-// The format: the JSON that makes a backup, and the archive.
+// The format: the JSON that makes a backup, the archive, and one archive against another.
 pub mod manifest;
+
+pub mod proof;
 
 pub mod archive;
 

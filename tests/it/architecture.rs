@@ -24,6 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["settings", "postgres"],
     &["store"],
     &["manifest"],
+    &["proof"],
     &["archive"],
     &["check", "process"],
     &["error", "secret"],
@@ -33,6 +34,7 @@ const FLOORS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "archive",
     "manifest",
+    "proof",
     "report",
     "check",
     "retention",

@@ -9,6 +9,7 @@ mod actions;
 mod architecture;
 mod gate;
 mod postgres;
+mod proof;
 mod restore;
 mod scan;
 mod store;

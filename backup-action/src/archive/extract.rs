@@ -230,7 +230,8 @@ fn not_part_of_a_database(entry: &Entry) -> bool {
         && matches!(&*entry.kind, "ACL" | "COMMENT" | "SECURITY LABEL"))
 }
 
-fn is_in_schema(entry: &Entry, schema: &Name) -> bool {
+/// Whether the entry is the schema itself or lies in it.
+pub fn is_in_schema(entry: &Entry, schema: &Name) -> bool {
     if let Some(of) = &entry.schema {
         return of == schema;
     }

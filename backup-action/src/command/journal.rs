@@ -5,6 +5,7 @@ use crate::check::{Check, CheckId, Outcome, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
 use crate::postgres::connection;
+use crate::report::restored::{PastDrill, Restored};
 use crate::report::words::Step;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
 use crate::secret::Secret;
@@ -34,6 +35,8 @@ pub(crate) struct Journal {
     pub(crate) notes: Vec<String>,
     pub(crate) error: Option<ReportedError>,
     pub(crate) last_good: Option<LastGood>,
+    pub(crate) restored: Option<Restored>,
+    pub(crate) trend: Vec<PastDrill>,
     pub(crate) interrupted_by: Option<String>,
     pub(crate) receipt_key: Option<String>,
     pub(crate) manifest_key: Option<String>,
@@ -69,6 +72,8 @@ impl Journal {
             notes: Vec::new(),
             error: None,
             last_good: None,
+            restored: None,
+            trend: Vec::new(),
             interrupted_by: None,
             receipt_key: None,
             manifest_key: None,
@@ -153,6 +158,8 @@ impl Journal {
             error: self.error.clone(),
             last_good,
             run,
+            restored: self.restored.clone(),
+            trend: self.trend.clone(),
         };
         redacted(report, &self.secrets)
     }
@@ -180,6 +187,9 @@ fn redacted(mut report: Report, secrets: &[Secret]) -> Report {
     }
     report.warnings.iter_mut().for_each(clean);
     report.notes.iter_mut().for_each(clean);
+    if let Some(restored) = &mut report.restored {
+        restored.texts_mut().for_each(clean);
+    }
     if let Some(error) = &mut report.error {
         error.messages.iter_mut().for_each(clean);
         error.hint.iter_mut().for_each(clean);

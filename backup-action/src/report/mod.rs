@@ -8,6 +8,7 @@ pub mod instructions;
 pub mod json;
 pub mod markdown;
 pub mod recovery;
+pub mod restored;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod text;
@@ -16,6 +17,7 @@ pub mod words;
 use crate::check::{Check, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use jiff::Timestamp;
+use restored::{PastDrill, Restored};
 use serde::{Deserialize, Serialize};
 
 /// The version of the report format.
@@ -75,6 +77,12 @@ pub struct Report {
     /// The CI run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<CiRun>,
+    /// What was restored, and what that proved: of `restore` and `drill`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
+    /// Earlier drills, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trend: Vec<PastDrill>,
 }
 
 /// What became of the archive in one store.

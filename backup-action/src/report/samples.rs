@@ -174,6 +174,8 @@ pub(crate) fn passed() -> Report {
         error: None,
         last_good: Some(last_good()),
         run: Some(run()),
+        restored: None,
+        trend: Vec::new(),
     }
 }
 
