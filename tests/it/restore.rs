@@ -2,4 +2,8 @@
 //! in a dump runs anything here.
 
 mod bench;
+mod canary;
+mod failures;
+mod order;
 mod roundtrip;
+mod tenant;

@@ -10,6 +10,7 @@ use crate::archive::index::{ByteRange, Entry};
 use crate::archive::statements::{RowReader, Statement, copy_statement};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Tables whose entries are smaller share a psql, up to this size together.
@@ -124,7 +125,7 @@ pub(super) fn check_count(work: &Work, table: usize, counted: u64) -> anyhow::Re
 }
 
 /// The settings of each place, then its COPY.
-fn actions(
+pub(super) fn actions(
     place: &Place,
     tables: &[usize],
     statements: &[Statement],
@@ -156,31 +157,34 @@ pub(super) struct Rows {
     /// Whose rows each range holds; none for what stands before them.
     owners: Vec<Option<usize>>,
     /// Rows that were read on the way to the statements, with their range.
-    held: std::collections::VecDeque<(usize, Bytes)>,
+    held: VecDeque<(usize, Bytes)>,
 }
 
 impl Rows {
-    /// Reads up to the rows of the last table: several tables are small together.
+    /// Reads the COPY statements. Rows on the way to them are kept when they are few; else they are
+    /// read again, because memory is bounded.
     pub(super) async fn open(work: &Arc<Work>, tables: &[usize]) -> anyhow::Result<Rows> {
-        let mut wanted = Vec::new();
-        let mut owners = Vec::new();
-        for number in tables {
-            let entry = work.entry(*number);
-            let copy = entry.copy.as_ref().context("table without rows")?;
-            let start = entry.ranges.first().map_or(0, |range| range.start);
-            let end = copy.data.first().map_or(start, |range| range.start);
-            wanted.push(ByteRange { start, end });
-            owners.push(None);
-            for data in &copy.data {
-                wanted.push(*data);
-                owners.push(Some(*number));
-            }
+        let bytes: u64 = tables.iter().map(|n| work.entry(*n).bytes()).sum();
+        if tables.len() <= 1 || bytes <= BATCH_BYTES {
+            return Rows::read(work, tables, true).await;
         }
+        let headers = Rows::read(work, tables, false).await?;
+        let (ranges, owners) = ranges_of(work, tables, false, true)?;
+        Ok(Rows {
+            statements: headers.statements,
+            ranges: work.source.ranges(ranges),
+            owners,
+            held: VecDeque::new(),
+        })
+    }
+
+    async fn read(work: &Arc<Work>, tables: &[usize], with_rows: bool) -> anyhow::Result<Rows> {
+        let (ranges, owners) = ranges_of(work, tables, true, with_rows)?;
         let mut rows = Rows {
             statements: Vec::new(),
-            ranges: work.source.ranges(wanted),
+            ranges: work.source.ranges(ranges),
             owners,
-            held: Default::default(),
+            held: VecDeque::new(),
         };
         let mut header = Vec::new();
         for number in tables {
@@ -191,7 +195,7 @@ impl Rows {
                 let chunk = chunk.with_context(context)?;
                 if rows.owners[chunk.range].is_none() {
                     header.extend_from_slice(&chunk.bytes);
-                    if header.len() as u64 >= header_end(entry) {
+                    if header.len() as u64 >= header_of(entry).bytes() {
                         break;
                     }
                 } else {
@@ -241,8 +245,35 @@ impl Rows {
     }
 }
 
-fn header_end(entry: &Entry) -> u64 {
+/// What of `tables` is to be read, and whose rows each range holds.
+fn ranges_of(
+    work: &Work,
+    tables: &[usize],
+    headers: bool,
+    rows: bool,
+) -> anyhow::Result<(Vec<ByteRange>, Vec<Option<usize>>)> {
+    let (mut ranges, mut owners) = (Vec::new(), Vec::new());
+    for number in tables {
+        let entry = work.entry(*number);
+        let copy = entry.copy.as_ref().context("table without rows")?;
+        if headers {
+            ranges.push(header_of(entry));
+            owners.push(None);
+        }
+        if rows {
+            ranges.extend(&copy.data);
+            owners.extend(copy.data.iter().map(|_| Some(*number)));
+        }
+    }
+    Ok((ranges, owners))
+}
+
+/// What stands before the rows.
+fn header_of(entry: &Entry) -> ByteRange {
     let start = entry.ranges.first().map_or(0, |range| range.start);
     let data = entry.copy.as_ref().and_then(|copy| copy.data.first());
-    data.map_or(0, |data| data.start.saturating_sub(start))
+    ByteRange {
+        start,
+        end: data.map_or(start, |data| data.start),
+    }
 }

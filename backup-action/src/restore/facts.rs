@@ -21,6 +21,8 @@ pub(super) struct Facts {
     families: Families,
     /// Casts, operators or operator classes of a user: expressions call them without naming them.
     hidden_calls: bool,
+    /// Checks of which it is not known what they are on.
+    unknown_checks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,8 @@ impl Facts {
                     self.families.add(name);
                 }
             }
+            // Checks that were taken out of their table.
+            "CHECK CONSTRAINT" => self.unknown_checks = true,
             "CAST" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" => self.hidden_calls = true,
             _ => {}
         }
@@ -128,7 +132,7 @@ impl Facts {
         }
         let mut seen = BTreeSet::new();
         let mut waiting = vec![name];
-        let mut suspect = false;
+        let mut suspect = self.unknown_checks;
         while let Some(name) = waiting.pop() {
             let Some(object) = self.objects.get(name) else {
                 continue;

@@ -2,13 +2,10 @@
 //! stay together and in order, so that no two sessions lock tables of one family.
 
 use super::facts::{Facts, sizes};
+use super::reader::Reader;
 use super::script::Place;
 use super::statement::Qualified;
-use super::work::object;
-use crate::archive::statements::{EntryReader, Statement};
-use anyhow::Context;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Families with less data share a session, up to this much together.
 const BATCH_BYTES: u64 = 16 * 1024 * 1024;
@@ -84,49 +81,4 @@ fn pack(
         batch
     };
     batches.into_iter().map(in_order).collect()
-}
-
-/// Entries read one after another.
-struct Reader<'a> {
-    place: &'a Place,
-    ranges: super::source::Ranges,
-    owners: Vec<usize>,
-    held: Option<super::source::Chunk>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(place: &'a Place, entries: &[usize]) -> Reader<'a> {
-        let (ranges, owners) = super::script::ranges_of(&place.work, entries);
-        Reader {
-            place,
-            ranges: place.work.source.ranges(ranges),
-            owners,
-            held: None,
-        }
-    }
-
-    async fn read(&mut self, number: usize) -> anyhow::Result<Vec<Statement>> {
-        let work = Arc::clone(&self.place.work);
-        let entry = work.entry(number);
-        let context = || format!("could not read {}", object(entry));
-        let mut reader = EntryReader::new(entry, false)?;
-        let mut statements = Vec::new();
-        loop {
-            let chunk = match self.held.take() {
-                Some(held) => Some(held),
-                None => self.ranges.next().await.with_context(context)?,
-            };
-            match chunk {
-                Some(chunk) if self.owners[chunk.range] == number => reader
-                    .feed(&chunk.bytes, &mut statements)
-                    .with_context(context)?,
-                other => {
-                    self.held = other;
-                    break;
-                }
-            }
-        }
-        reader.finish().with_context(context)?;
-        Ok(statements)
-    }
 }

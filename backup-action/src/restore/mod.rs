@@ -11,6 +11,7 @@ mod keys;
 pub mod load;
 pub mod plan;
 pub mod read;
+mod reader;
 pub mod schema;
 mod script;
 mod session;

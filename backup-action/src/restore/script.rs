@@ -70,14 +70,14 @@ struct Script<'a> {
 
 /// Which line of the session's script belongs to what.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     last: u64,
     /// Last line, entry, and entries done with if this fails.
     marks: Vec<(u64, usize, usize)>,
 }
 
 impl Lines {
-    fn mark(&mut self, text: &[u8], entry: usize, done: usize) {
+    pub(super) fn mark(&mut self, text: &[u8], entry: usize, done: usize) {
         self.last += memchr::memchr_iter(b'\n', text).count() as u64;
         match self.marks.last_mut() {
             Some(mark) if mark.1 == entry && mark.2 == done => mark.0 = self.last,
@@ -85,7 +85,7 @@ impl Lines {
         }
     }
 
-    fn find(&self, line: u64) -> Option<(usize, usize)> {
+    pub(super) fn find(&self, line: u64) -> Option<(usize, usize)> {
         let at = self.marks.partition_point(|mark| mark.0 < line);
         self.marks.get(at).map(|mark| (mark.1, mark.2))
     }

@@ -12,7 +12,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -296,9 +295,4 @@ pub(super) fn as_argument(sql: Vec<u8>) -> anyhow::Result<OsString> {
         sql.len()
     );
     Ok(OsString::from_vec(sql))
-}
-
-/// The name of a file as psql shows it in messages.
-pub(super) fn shown_path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
