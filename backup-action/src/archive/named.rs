@@ -54,11 +54,13 @@ pub fn global(statement: &Statement) -> Global {
     } else if is(0, "SECURITY") {
         on(tokens, "ROLE").map(Global::OfRole)
     } else if is(0, "GRANT") && is(2, "TO") {
-        name(1).zip(name(3)).map(|(role, member)| Global::Membership {
-            role,
-            member,
-            grantor: behind(tokens, &["GRANTED", "BY"]).into_iter().next(),
-        })
+        name(1)
+            .zip(name(3))
+            .map(|(role, member)| Global::Membership {
+                role,
+                member,
+                grantor: behind(tokens, &["GRANTED", "BY"]).into_iter().next(),
+            })
     } else if (is(0, "CREATE") || is(0, "ALTER")) && is(1, "TABLESPACE") {
         name(2).map(Global::Tablespace)
     } else {
@@ -69,7 +71,9 @@ pub fn global(statement: &Statement) -> Global {
 
 /// The object of `… ON kind name`.
 fn on(tokens: &[Token], kind: &str) -> Option<Name> {
-    let at = tokens.windows(2).position(|pair| pair[0].is("ON") && pair[1].is(kind))?;
+    let at = tokens
+        .windows(2)
+        .position(|pair| pair[0].is("ON") && pair[1].is(kind))?;
     tokens.get(at + 2)?.name().map(Name::from)
 }
 
@@ -121,7 +125,9 @@ pub fn tablespace(statement: &Statement) -> Option<Name> {
         .iter()
         .position(|token| token.is("TABLESPACE") || token.is("default_tablespace"))?;
     let rest = tokens.get(at + 1..)?.iter();
-    let value = rest.skip_while(|token| **token == Token::Sign(b'=')).next()?;
+    let value = rest
+        .skip_while(|token| **token == Token::Sign(b'='))
+        .next()?;
     match value {
         Token::Text(name) => Some(Name::from(&name[..])),
         other => other.name().map(Name::from),
@@ -139,7 +145,10 @@ fn behind(tokens: &[Token], words: &[&str]) -> Vec<Name> {
             Token::Sign(b')') => depth = depth.saturating_sub(1),
             _ if depth == 0
                 && tokens.len() >= at + words.len()
-                && words.iter().zip(&tokens[at..]).all(|(word, token)| token.is(word)) =>
+                && words
+                    .iter()
+                    .zip(&tokens[at..])
+                    .all(|(word, token)| token.is(word)) =>
             {
                 from = Some(at + words.len());
                 // A policy's expression may hold anything.

@@ -103,9 +103,12 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             finish_plain(interruptible(restore::plan(&context)).await)
         }
         "restore" => {
-            judged(&context, outputs, Journal::new("restore"), async |journal| {
-                restore::run(&context, journal).await
-            })
+            judged(
+                &context,
+                outputs,
+                Journal::new("restore"),
+                async |journal| restore::run(&context, journal).await,
+            )
             .await
         }
         "verify" => {

@@ -21,6 +21,10 @@ pub struct TargetServer {
     pub in_recovery: bool,
     /// Every role.
     pub roles: Vec<Name>,
+    /// The superusers among them.
+    pub superusers: Vec<Name>,
+    /// The superuser that initdb made.
+    pub bootstrap: String,
     /// Every tablespace.
     pub tablespaces: Vec<Name>,
     /// Every database.
@@ -37,7 +41,9 @@ impl TargetServer {
 
     /// The database of this name.
     pub fn database(&self, name: &Name) -> Option<&TargetDatabase> {
-        self.databases.iter().find(|database| database.name == *name)
+        self.databases
+            .iter()
+            .find(|database| database.name == *name)
     }
 }
 
@@ -66,6 +72,8 @@ struct Answer {
     superuser: bool,
     in_recovery: bool,
     roles: Vec<HexName>,
+    superusers: Vec<HexName>,
+    bootstrap: String,
     tablespaces: Vec<HexName>,
     extensions: Vec<String>,
     databases: Vec<Row>,
@@ -88,6 +96,8 @@ const SERVER: &str = "select json_build_object(\
     'superuser', (select rolsuper from pg_roles where rolname = current_user), \
     'in_recovery', pg_is_in_recovery(), \
     'roles', (select coalesce(json_agg(encode(namesend(rolname), 'hex')), '[]') from pg_roles), \
+    'superusers', (select coalesce(json_agg(encode(namesend(rolname), 'hex')), '[]') from pg_roles where rolsuper), \
+    'bootstrap', (select rolname from pg_roles where oid = 10), \
     'tablespaces', (select coalesce(json_agg(encode(namesend(spcname), 'hex')), '[]') from pg_tablespace), \
     'extensions', (select coalesce(json_agg(name), '[]') from pg_available_extensions), \
     'databases', (select coalesce(json_agg(json_build_object(\
@@ -122,8 +132,14 @@ pub async fn server(psql: &Psql) -> anyhow::Result<(Name, TargetServer)> {
         superuser: answer.superuser,
         in_recovery: answer.in_recovery,
         roles: names(answer.roles),
+        superusers: names(answer.superusers),
+        bootstrap: answer.bootstrap,
         tablespaces: names(answer.tablespaces),
-        extensions: answer.extensions.iter().map(|name| Name::from(name.as_str())).collect(),
+        extensions: answer
+            .extensions
+            .iter()
+            .map(|name| Name::from(name.as_str()))
+            .collect(),
         databases: answer
             .databases
             .into_iter()

@@ -26,7 +26,10 @@ pub async fn statements(
     let mut next = chunks.next().await?;
     let mut found = BTreeMap::new();
     for number in sorted {
-        let entry = index.entries.get(number).context("the index has no such entry")?;
+        let entry = index
+            .entries
+            .get(number)
+            .context("the index has no such entry")?;
         let mut reader = EntryReader::new(entry, false)?;
         let mut statements = Vec::new();
         while let Some(chunk) = &next
@@ -44,13 +47,15 @@ pub async fn statements(
 }
 
 /// The ranges of `entries` with the entry of each.
-fn ranges(
-    index: &Index,
-    entries: &[usize],
-) -> (Vec<crate::archive::index::ByteRange>, Vec<usize>) {
+fn ranges(index: &Index, entries: &[usize]) -> (Vec<crate::archive::index::ByteRange>, Vec<usize>) {
     entries
         .iter()
         .filter(|number| &*index.entries[**number].kind != kind::TABLE_DATA)
-        .flat_map(|number| index.entries[*number].ranges.iter().map(|range| (*range, *number)))
+        .flat_map(|number| {
+            index.entries[*number]
+                .ranges
+                .iter()
+                .map(|range| (*range, *number))
+        })
         .unzip()
 }

@@ -42,8 +42,12 @@ pub(super) fn replaced(prepared: &Prepared) -> Vec<String> {
 pub(super) fn replacement(prepared: &Prepared, now: Timestamp) -> String {
     let index = &prepared.archive.index;
     let entries = prepared.plan.entries();
-    let copies = entries.iter().filter_map(|n| index.entries[*n].copy.as_ref());
-    let (tables, rows) = copies.fold((0, 0), |(tables, rows), copy| (tables + 1, rows + copy.rows));
+    let copies = entries
+        .iter()
+        .filter_map(|n| index.entries[*n].copy.as_ref());
+    let (tables, rows) = copies.fold((0, 0), |(tables, rows), copy| {
+        (tables + 1, rows + copy.rows)
+    });
     let age = match &prepared.source.manifest {
         Some(manifest) => {
             let seconds = now.duration_since(manifest.started_at).as_secs();
@@ -63,7 +67,11 @@ pub(super) fn replacement(prepared: &Prepared, now: Timestamp) -> String {
 ///
 /// # Errors
 /// [`Usage`] when the answer is no, or nobody can be asked and `--yes` was not given.
-pub(super) async fn confirm(context: &Context, prepared: &Prepared, now: Timestamp) -> anyhow::Result<()> {
+pub(super) async fn confirm(
+    context: &Context,
+    prepared: &Prepared,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let replaced = replaced(prepared);
     if replaced.is_empty() || context.config.restore.yes {
         return Ok(());
@@ -80,7 +88,9 @@ pub(super) async fn confirm(context: &Context, prepared: &Prepared, now: Timesta
             .hint("Look at `--plan`, then add --yes.")
     };
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(refused("something would be replaced, and there is no terminal to ask on").into());
+        return Err(
+            refused("something would be replaced, and there is no terminal to ask on").into(),
+        );
     }
     let wanted = asked_for(prepared);
     say(&format!(

@@ -33,7 +33,11 @@ pub(super) struct Beside {
 }
 
 /// Chooses the name, and makes sure that the database goes away unless it is swapped in.
-pub(super) fn beside(context: &Context, prepared: &Prepared, name: &Name) -> anyhow::Result<Beside> {
+pub(super) fn beside(
+    context: &Context,
+    prepared: &Prepared,
+    name: &Name,
+) -> anyhow::Result<Beside> {
     let mut random = [0; 4];
     getrandom::fill(&mut random).context("could not get random bytes")?;
     let beside = suffixed(name, &format!("{RESTORING}{}", to_hex(&random)))?;
@@ -45,7 +49,9 @@ pub(super) fn beside(context: &Context, prepared: &Prepared, name: &Name) -> any
     let ticket = context.cleanup.add(Undo::Work(cleanup::Work {
         what: format!("drop database {beside}; drop it by hand"),
         limit: DROP_DEADLINE,
-        run: Box::new(move || Box::pin(async move { drop_database(&psql, &maintenance, &doomed).await })),
+        run: Box::new(move || {
+            Box::pin(async move { drop_database(&psql, &maintenance, &doomed).await })
+        }),
     }));
     Ok(Beside {
         name: beside,
@@ -58,7 +64,12 @@ pub(super) fn beside(context: &Context, prepared: &Prepared, name: &Name) -> any
 ///
 /// # Errors
 /// A CREATE DATABASE that is not as pg_dump writes it.
-pub(super) fn aim(load: &mut Load, prepared: &Prepared, name: &Name, beside: &Beside) -> anyhow::Result<()> {
+pub(super) fn aim(
+    load: &mut Load,
+    prepared: &Prepared,
+    name: &Name,
+    beside: &Beside,
+) -> anyhow::Result<()> {
     load.rename.insert(name.clone(), beside.name.clone());
     let index = &prepared.archive.index;
     for number in load.plan.entries() {
@@ -171,12 +182,20 @@ fn script(prepared: &Prepared, name: &Name, beside: &Name, old: Option<&Name>) -
         .concat()
     };
     // Names are bytes of the server: nothing is converted.
-    let mut script = b"SET client_encoding = 'SQL_ASCII';\nSET lock_timeout = '60s';\nBEGIN;\n".to_vec();
+    let mut script =
+        b"SET client_encoding = 'SQL_ASCII';\nSET lock_timeout = '60s';\nBEGIN;\n".to_vec();
     if let Some(old) = old {
         script.extend(rename(name, old));
     }
     script.extend(rename(beside, name));
-    script.extend([b"ALTER DATABASE ", quoted(name).as_slice(), b" CONNECTION LIMIT -1;\n"].concat());
+    script.extend(
+        [
+            b"ALTER DATABASE ",
+            quoted(name).as_slice(),
+            b" CONNECTION LIMIT -1;\n",
+        ]
+        .concat(),
+    );
     for number in prepared.plan.entries() {
         let Some(statements) = prepared.needs.statements.get(&number) else {
             continue;
@@ -215,11 +234,41 @@ fn encoding_of(index: &Index, number: usize) -> Vec<u8> {
 
 /// Encodings of a server.
 const ENCODINGS: &[&str] = &[
-    "UTF8", "SQL_ASCII", "LATIN1", "LATIN2", "LATIN3", "LATIN4", "LATIN5", "LATIN6", "LATIN7",
-    "LATIN8", "LATIN9", "LATIN10", "WIN1250", "WIN1251", "WIN1252", "WIN1253", "WIN1254",
-    "WIN1255", "WIN1256", "WIN1257", "WIN1258", "WIN866", "WIN874", "KOI8R", "KOI8U", "ISO_8859_5",
-    "ISO_8859_6", "ISO_8859_7", "ISO_8859_8", "EUC_JP", "EUC_CN", "EUC_KR", "EUC_TW",
-    "EUC_JIS_2004", "MULE_INTERNAL",
+    "UTF8",
+    "SQL_ASCII",
+    "LATIN1",
+    "LATIN2",
+    "LATIN3",
+    "LATIN4",
+    "LATIN5",
+    "LATIN6",
+    "LATIN7",
+    "LATIN8",
+    "LATIN9",
+    "LATIN10",
+    "WIN1250",
+    "WIN1251",
+    "WIN1252",
+    "WIN1253",
+    "WIN1254",
+    "WIN1255",
+    "WIN1256",
+    "WIN1257",
+    "WIN1258",
+    "WIN866",
+    "WIN874",
+    "KOI8R",
+    "KOI8U",
+    "ISO_8859_5",
+    "ISO_8859_6",
+    "ISO_8859_7",
+    "ISO_8859_8",
+    "EUC_JP",
+    "EUC_CN",
+    "EUC_KR",
+    "EUC_TW",
+    "EUC_JIS_2004",
+    "MULE_INTERNAL",
 ];
 
 fn sets(entry: &crate::archive::index::Entry, encoding: &str) -> bool {

@@ -185,7 +185,10 @@ async fn run_all(
 ) -> anyhow::Result<()> {
     let mut first = Ok(());
     for hook in hooks {
-        say(&format!("  {when}-hook: {}\n", escape::terminal(&hook.text)));
+        say(&format!(
+            "  {when}-hook: {}\n",
+            escape::terminal(&hook.text)
+        ));
         if let Err(error) = hook.run(in_runner, when).await {
             if !all_of_them {
                 return Err(error);

@@ -103,8 +103,7 @@ pub(super) fn is_of_database(index: &Index, number: usize) -> bool {
     match &*entry.kind {
         "DATABASE PROPERTIES" => true,
         "COMMENT" | "ACL" | "SECURITY LABEL" => {
-            entry.schema.is_none()
-                && entry.name.as_bytes().starts_with(b"DATABASE ")
+            entry.schema.is_none() && entry.name.as_bytes().starts_with(b"DATABASE ")
         }
         _ => false,
     }

@@ -195,7 +195,10 @@ fn common_problems(context: &Context, prepared: &Prepared) -> Vec<(String, Strin
     let missing: Vec<&Name> = missing.filter(|name| !there.contains(name)).collect();
     if !missing.is_empty() {
         say(
-            format!("extensions are not installed on the server: {}", list(&missing)),
+            format!(
+                "extensions are not installed on the server: {}",
+                list(&missing)
+            ),
             "Install their packages on the server's machine.",
         );
     }
@@ -266,11 +269,7 @@ fn is_of_initdb(name: &Name) -> bool {
     matches!(name.as_bytes(), b"postgres" | b"template0" | b"template1")
 }
 
-fn database_problems(
-    context: &Context,
-    prepared: &Prepared,
-    name: &Name,
-) -> Vec<(String, String)> {
+fn database_problems(context: &Context, prepared: &Prepared, name: &Name) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     let created = prepared.plan.databases.iter().any(|d| !d.create.is_empty());
     if !created {
@@ -296,7 +295,10 @@ fn database_problems(
         ));
     } else if !existing.blockers.is_empty() {
         problems.push((
-            format!("database {name} cannot be renamed: {}", few(&existing.blockers)),
+            format!(
+                "database {name} cannot be renamed: {}",
+                few(&existing.blockers)
+            ),
             "Finish the prepared transactions, and drop the slots and subscriptions, first."
                 .to_owned(),
         ));
@@ -397,7 +399,11 @@ pub(super) fn suffixed(name: &Name, suffix: &str) -> anyhow::Result<Name> {
     let bytes = name.as_bytes();
     let mut end = bytes.len().min(room);
     // Not in the middle of a character of UTF-8.
-    while end > 0 && bytes.get(end).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
+    while end > 0
+        && bytes
+            .get(end)
+            .is_some_and(|byte| (0x80..0xc0).contains(byte))
+    {
         end -= 1;
     }
     if end == 0 {
@@ -418,7 +424,11 @@ mod tests {
     fn a_name_with_its_suffix_fits_and_keeps_whole_characters() {
         let of = |name: &str| suffixed(&Name::from(name), "_before_20260118_020001").unwrap();
         assert_eq!(of("nostromo").to_lossy(), "nostromo_before_20260118_020001");
-        for name in ["x".repeat(63), "é".repeat(31), format!("a{}", "é".repeat(31))] {
+        for name in [
+            "x".repeat(63),
+            "é".repeat(31),
+            format!("a{}", "é".repeat(31)),
+        ] {
             let made = of(&name);
             assert!(made.as_bytes().len() <= 63);
             assert!(std::str::from_utf8(made.as_bytes()).is_ok(), "{made}");

@@ -129,7 +129,13 @@ pub(super) fn spared(needs: &Needs, server: &TargetServer) -> Spared {
             spared.skip.insert(*number);
         } else {
             let by_superuser = |grantor: &Name| superusers.contains(grantor);
-            ungranted(&mut spared.replace, *number, global, statement, by_superuser);
+            ungranted(
+                &mut spared.replace,
+                *number,
+                global,
+                statement,
+                by_superuser,
+            );
         }
     }
     spared
