@@ -33,9 +33,6 @@ pub(crate) struct Source {
     pub(crate) index: Arc<Index>,
     /// None for a bare file.
     pub(crate) manifest: Option<Manifest>,
-    /// The version of the server that was dumped: `15.20 (Debian 15.20-1)`; a bare file may not
-    /// say.
-    pub(crate) server_version: Option<String>,
     /// Path or URL, for people; the file that was named, also where it was repacked.
     pub(crate) place: String,
     /// What is wrong with the archive's length.
@@ -45,9 +42,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The major version of the server that was dumped.
+    /// The major version of the server that was dumped, as the dump itself says it.
     pub(crate) fn server_major(&self) -> Option<u32> {
-        let version = self.server_version.as_deref()?;
+        let version = publish::dumped_from(&self.index)?;
         let digits = version.find(|c: char| !c.is_ascii_digit());
         version[..digits.unwrap_or(version.len())].parse().ok()
     }
@@ -168,7 +165,6 @@ async fn published(
         store,
         key,
         index: Arc::new(index),
-        server_version: Some(manifest.source.server_version.clone()),
         manifest: Some(manifest),
         place,
         _repacked: None,
@@ -206,7 +202,6 @@ async fn file(context: &Context, path: &Path) -> anyhow::Result<Source> {
                 key,
                 index: Arc::new(rebuilt.index),
                 manifest: None,
-                server_version: rebuilt.server_version,
                 place: text,
                 wrong_length: None,
                 _repacked: None,
@@ -314,7 +309,6 @@ async fn repacked(context: &Context, path: &Path, place: String) -> anyhow::Resu
         key: made.key,
         index: Arc::new(made.index),
         manifest: None,
-        server_version: made.server_version,
         place,
         wrong_length: None,
         _repacked: Some(made.place),

@@ -7,7 +7,6 @@ use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
 use crate::command::journal::Journal;
 use crate::config::Config;
-use crate::error;
 use crate::pipeline::inspect::Inspected;
 use crate::postgres::throwaway::{Engine, Throwaway};
 use crate::proof::Proof;
