@@ -36,6 +36,15 @@ pub(super) struct Local {
 }
 
 impl Local {
+    /// Makes a directory below `base`; from now on it is removed when this value is dropped.
+    fn make(base: &Path, owner: Option<(u32, u32)>) -> anyhow::Result<Local> {
+        Ok(Local {
+            dir: Dir::create(base, owner)?,
+            server: Mutex::default(),
+            removed: Mutex::default(),
+        })
+    }
+
     /// Stops the server and removes the directory. Blocks.
     pub(super) fn remove(&self) -> anyhow::Result<()> {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,11 +88,7 @@ impl Drop for Local {
 pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
     let tools = locate_server(wanted.major, wanted.pg_bin_dir.as_deref()).await?;
     let run_as = server_user().await?;
-    let place = Arc::new(Local {
-        dir: make_dir(wanted.base_dir.as_deref(), run_as.as_ref()).await?,
-        server: Mutex::default(),
-        removed: Mutex::default(),
-    });
+    let place = Arc::new(make_place(wanted.base_dir.as_deref(), run_as.as_ref()).await?);
     let superuser = format!("drill_{}", random_id()?);
     let server = Server {
         place: &place,
@@ -115,14 +120,16 @@ pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Thr
     })
 }
 
-/// postgres refuses to run as root: another user has to do.
+/// postgres refuses to run as root: another user has to do. Rather `nobody` than `postgres`: what a
+/// dump restores may run code with the rights of its server, and on a database host `postgres`
+/// owns production's files.
 async fn server_user() -> anyhow::Result<Option<RunAs>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    match RunAs::resolve("postgres").await {
+    match RunAs::resolve("nobody").await {
         Ok(run_as) => Ok(Some(run_as)),
-        Err(_) => RunAs::resolve("nobody")
+        Err(_) => RunAs::resolve("postgres")
             .await
             .map(Some)
             .context("could not find a user to run a server as: PostgreSQL refuses to run as root"),
@@ -131,17 +138,17 @@ async fn server_user() -> anyhow::Result<Option<RunAs>> {
 
 /// The cluster's directory. The user's temporary directory may be closed to the server's user;
 /// then /tmp has to do.
-async fn make_dir(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Dir> {
+async fn make_place(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Local> {
     let owner = run_as.and_then(|run_as| match run_as {
         RunAs::Direct { uid, gid, .. } => Some((*uid, *gid)),
         RunAs::Sudo { .. } | RunAs::Container(_) => None,
     });
     let temporary = std::env::temp_dir();
-    let dir = Dir::create(base.unwrap_or(&temporary), owner)?;
-    let Some(closed) = why_closed(&dir, run_as).await else {
-        return Ok(dir);
+    let place = Local::make(base.unwrap_or(&temporary), owner)?;
+    let Some(closed) = why_closed(&place.dir, run_as).await else {
+        return Ok(place);
     };
-    dir.remove()?;
+    place.remove()?;
     let name = run_as.map_or("us", |run_as| run_as.name());
     let explained = |place: &Path| {
         Explained::new(
@@ -152,11 +159,11 @@ async fn make_dir(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result
     if let Some(base) = base {
         return Err(explained(base).caused_by(closed).into());
     }
-    let dir = Dir::create(Path::new("/tmp"), owner)?;
-    match why_closed(&dir, run_as).await {
-        None => Ok(dir),
+    let place = Local::make(Path::new("/tmp"), owner)?;
+    match why_closed(&place.dir, run_as).await {
+        None => Ok(place),
         Some(closed) => {
-            dir.remove()?;
+            place.remove()?;
             Err(explained(&temporary).caused_by(closed).into())
         }
     }
