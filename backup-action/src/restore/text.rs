@@ -1,7 +1,7 @@
 //! The statements of some entries, for whoever has to know more of them than the index says.
 
-use super::source::Source;
-use super::work::{Archive, object};
+use super::source::{Archive, Source};
+use super::work::object;
 use crate::archive::statements::EntryReader;
 use anyhow::Context;
 use std::sync::Arc;
