@@ -56,7 +56,7 @@ fn an_existing_database_is_swapped_under_the_feet_of_its_sessions() {
     let old = count(&target, "nostromo", "tenant_empresa_2.payroll");
     let ended = restore(world, &target).args(NAME).args(&["--yes"]).end();
     assert_eq!(ended.code, 1, "{}", ended.all());
-    ended.assert_says("add --swap");
+    ended.assert_says("Add --swap");
     let stop = pool(&target);
     let ended = restore(world, &target)
         .args(NAME)

@@ -115,3 +115,33 @@ fn a_failure_leaves_the_old_tenant_as_it_was() {
         "0"
     );
 }
+
+#[test]
+fn one_of_many_tenants_reads_only_its_part_of_the_bucket() {
+    let test = "one_of_many_tenants_reads_only_its_part_of_the_bucket";
+    let Some(cluster) = crate::gate::world::own(test) else {
+        return;
+    };
+    cluster.sample(12, 40000);
+    let Some(world) = crate::gate::world::World::remote(test, &cluster) else {
+        return;
+    };
+    let gate = world.gate().end();
+    assert!(!gate.output("manifest-key").is_empty(), "{}", gate.all());
+    let target = filled();
+    let ended = restore(&world, &target)
+        .args(&["--schema", TENANT, "--yes"])
+        .end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert_eq!(
+        count(&target, "nostromo", "tenant_empresa_2.payroll"),
+        "40000"
+    );
+    let restored = &ended.report()["restored"];
+    let read = restored["archive_bytes_read"].as_f64().expect("bytes");
+    let all = ended.report()["archive"]["archive_bytes"]
+        .as_f64()
+        .expect("bytes");
+    // A twelfth, and what every restore reads: a few members for definitions and settings.
+    assert!(read / all < 0.4, "{read} of {all} bytes\n{}", ended.all());
+}

@@ -1,5 +1,10 @@
 //! Where a backup comes from: a store, a file of ours, or what `pg_dumpall | gzip` made.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a helper that cannot go on ends its test"
+)]
+
 use super::{TENANT, databases, empty, into, shelf};
 use crate::support::run::Run;
 use flate2::Compression;
