@@ -21,7 +21,9 @@ pub mod restore;
 pub mod github;
 pub mod pipeline;
 
-// What people and machines read.
+// What people and machines read, and what is kept of it.
+pub mod receipt;
+
 pub mod report;
 
 // What was asked for.

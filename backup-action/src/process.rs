@@ -1,14 +1,13 @@
 //! The only module that starts a child. A child lives in its own process group, is drained on both
-//! pipes at once, ends by its deadline, and is always reaped together with what it started.
-//!
-//! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
+//! pipes at once, ends by its deadline, and is always reaped together with what it started. Nothing
+//! here knows PostgreSQL, or decides what an exit status means.
 
 mod command;
 mod group;
 pub mod stray;
 mod tail;
 
-pub use command::{Command, RunAs};
+pub use command::{Command, Inside, RunAs};
 pub use group::StopHandle;
 
 use anyhow::Context;

@@ -451,9 +451,9 @@ fn every_change_is_named() {
             &[(Missing, "DATABASE PROPERTIES bootowned")],
         ),
         (
-            "alter database bootowned owner to mem_x",
-            "alter database bootowned owner to postgres",
-            &[(Statement, "DATABASE bootowned")],
+            "alter database empty_one owner to mem_x",
+            "alter database empty_one owner to postgres",
+            &[(Statement, "DATABASE empty_one")],
         ),
         (
             "alter table t set tablespace fast",
@@ -481,10 +481,13 @@ fn every_change_is_named() {
                 (Missing, "TABLE bootowned: public.hp"),
                 (Missing, "TABLE bootowned: public.hp0"),
                 (Missing, "TABLE bootowned: public.hp1"),
-                (Missing, "TABLE DATA bootowned: public.hp"),
-                (Missing, "TABLE DATA bootowned: public.hp"),
                 (Missing, "TABLE ATTACH bootowned: public.hp0"),
                 (Missing, "TABLE ATTACH bootowned: public.hp1"),
+                // The leaves as the comments name them, the rows as COPY loads them.
+                (Missing, "TABLE DATA bootowned: public.hp0"),
+                (Missing, "TABLE DATA bootowned: public.hp"),
+                (Missing, "TABLE DATA bootowned: public.hp"),
+                (Missing, "TABLE DATA bootowned: public.hp1"),
             ],
         ),
         (
@@ -530,7 +533,9 @@ fn every_change_is_named() {
     // Databases, the empty one too, since no entry of its own might be left to miss.
     pair.restored.psql("drop database empty_one");
     let proof = pair.compared();
-    assert!(names(&proof.differences).contains(&(Missing, "DATABASE empty_one")));
+    let gone = (Missing, "DATABASE empty_one");
+    let found = names(&proof.differences);
+    assert_eq!(found.iter().filter(|one| **one == gone).count(), 1);
     // Nothing is compared twice or forgotten: without rows the data is not looked at.
     let mut context = pair.context.clone();
     context.rows = false;

@@ -15,6 +15,7 @@ mod codegen;
 mod counts;
 mod demo;
 mod gate;
+mod image;
 mod measure;
 mod paths;
 mod proc;
@@ -48,6 +49,8 @@ enum Task {
     Bench(bench::Args),
     /// Write what is generated: action.yml and the tables of README.md
     Codegen(codegen::Args),
+    /// Make an image with PostgreSQL for the tests, without a registry
+    Image(image::Args),
     /// Find or install what the other tasks need
     Setup,
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Codegen(args) => codegen::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Setup => setup::show(),
     };
     match done {

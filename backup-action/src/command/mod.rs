@@ -2,17 +2,21 @@
 //! modules below. Here: what every command shares, from the command line to the exit code.
 
 mod answer;
+mod damage;
 mod display;
+mod drill;
 mod extract;
 mod gate;
 mod internals;
 mod journal;
 mod list;
+mod receipts;
 mod restore;
 mod show;
 mod source;
 mod stores;
 mod verify;
+mod verify_receipt;
 
 use crate::check::Verdict;
 use crate::cli;
@@ -117,6 +121,21 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             })
             .await
         }
+        "verify-receipt" => {
+            judged(
+                &context,
+                outputs,
+                Journal::new("verify-receipt"),
+                async |journal| verify_receipt::run(&context, journal).await,
+            )
+            .await
+        }
+        "drill" => {
+            judged(&context, outputs, Journal::new("drill"), async |journal| {
+                drill::run(&context, journal).await
+            })
+            .await
+        }
         "list" => finish_plain(interruptible(list::run(&context)).await),
         "show" => finish_plain(interruptible(show::run(&context)).await),
         "extract" => match interruptible(extract::run(&context)).await {
@@ -128,27 +147,37 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
     }
 }
 
-/// A command line or a configuration that cannot be used: shown, and for a gate in a workflow also
-/// in the job summary and the outputs.
+/// The commands whose verdict another job of the workflow waits for, by their static names.
+fn waited_for(command: &str) -> Option<&'static str> {
+    ["gate", "drill", "verify-receipt"]
+        .into_iter()
+        .find(|name| *name == command)
+}
+
+/// A command line or a configuration that cannot be used: shown, and in a workflow, for a command
+/// that somebody waits for, also in the job summary and the outputs.
 fn refused(
     command: &str,
     runner: Option<&Runner>,
     outputs: Option<Outputs>,
     error: anyhow::Error,
 ) -> ExitStatus {
-    let mut journal = Journal::new("gate");
-    journal.error = Some(reported(&error));
+    let shown = reported(&error);
     let status = finish_plain(Err(error));
-    if command != "gate" {
+    let Some(command) = waited_for(command) else {
         return status;
-    }
+    };
+    let mut journal = Journal::new(command);
+    journal.error = Some(shown);
     let finished = journal.into_report(status.0, runner.map(|runner| runner.run.clone()));
     answer::refuse(runner, outputs, finished, status)
 }
 
 fn begin_outputs(command: &str, runner: Option<&Runner>) -> anyhow::Result<Option<Outputs>> {
     match runner {
-        Some(runner) if command == "gate" => Ok(Some(Outputs::begin(runner.output.as_deref())?)),
+        Some(runner) if waited_for(command).is_some() => {
+            Ok(Some(Outputs::begin(runner.output.as_deref())?))
+        }
         Some(_) | None => Ok(None),
     }
 }

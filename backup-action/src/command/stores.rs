@@ -208,7 +208,11 @@ pub(crate) async fn find(stores: &[Store], wanted: &str) -> anyhow::Result<Found
     })
 }
 
-async fn by_name(store: &Store, wanted: &str) -> anyhow::Result<Option<Found>> {
+/// The backup of that name in one store; none when it has no such manifest.
+///
+/// # Errors
+/// The store does not answer, or the manifest cannot be used.
+pub(crate) async fn by_name(store: &Store, wanted: &str) -> anyhow::Result<Option<Found>> {
     let keys = match wanted.parse::<Timestamp>() {
         Ok(time) => Key::backup(time, None),
         Err(_) => {

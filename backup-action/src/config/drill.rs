@@ -4,6 +4,7 @@
 use super::form::did_you_mean;
 use super::values::Values;
 use crate::error::Usage;
+use crate::postgres::throwaway::EngineChoice;
 use jiff::civil::Date;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,17 +30,6 @@ pub struct DrillConfig {
     pub questions: Vec<Question>,
     /// Defects that are known: `[[drill.acknowledge]]`.
     pub acknowledged: Vec<Acknowledged>,
-}
-
-/// Where a drill restores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineChoice {
-    /// Docker when it answers, else local.
-    Auto,
-    /// A container.
-    Docker,
-    /// A server of its own on this machine.
-    Local,
 }
 
 /// How often a drill is wanted.

@@ -107,12 +107,17 @@ impl Connection {
                 self.passfile = self.write_passfile(Some((*uid, *gid)))?;
                 Ok(self)
             }
+            RunAs::Container(_) if self.password.is_some() => Err(Explained::new(
+                "cannot hand a password to programs in a container",
+                "Let the server in the container trust its own users.",
+            )
+            .into()),
             RunAs::Sudo { name } if self.password.is_some() => Err(Explained::new(
                 format!("cannot hand a password to programs that run as {name} through sudo"),
                 "Use peer authentication without a password, or run as root.",
             )
             .into()),
-            RunAs::Sudo { .. } => Ok(self),
+            RunAs::Sudo { .. } | RunAs::Container(_) => Ok(self),
         }
     }
 

@@ -116,6 +116,11 @@ impl Command {
                 command.args(self.sudo_args(name)?);
                 command
             }
+            Some(RunAs::Container(inside)) => {
+                let mut command = new(&inside.docker);
+                command.args(self.container_args(inside));
+                command
+            }
         };
         for (key, _) in std::env::vars_os() {
             if let Some(name) = key.to_str()
@@ -138,6 +143,8 @@ impl Command {
             command.env_remove("HOME");
         }
         match (&self.cwd, &self.run_as) {
+            // It is one of the container's.
+            (_, Some(RunAs::Container(_))) => {}
             (Some(dir), _) => {
                 command.current_dir(dir);
             }
@@ -148,6 +155,25 @@ impl Command {
             (None, None) => {}
         }
         Ok(command)
+    }
+
+    /// Variables are named, and docker takes their values from its own environment: so no secret is
+    /// an argument.
+    fn container_args(&self, inside: &Inside) -> Vec<OsString> {
+        let mut args: Vec<OsString> = ["exec", "-i", "-u", &inside.user, "-w"]
+            .map(Into::into)
+            .into();
+        args.push(self.cwd.clone().unwrap_or_else(|| "/".into()).into());
+        for (key, value) in &self.env {
+            if value.is_some() {
+                args.push("-e".into());
+                args.push(key.clone());
+            }
+        }
+        args.push(inside.container.clone().into());
+        args.push(self.program.clone().into());
+        args.extend(self.args.iter().cloned());
+        args
     }
 
     /// sudo resets the environment, so variables travel as arguments of `env`, which is why no
@@ -208,6 +234,20 @@ pub enum RunAs {
         /// The user's name.
         name: String,
     },
+    /// In a container: program and paths are those of its image. Killing such a child ends
+    /// docker's command line; what it started ends with the container.
+    Container(Inside),
+}
+
+/// Where a child runs that runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// docker's command line.
+    pub docker: PathBuf,
+    /// The container's name.
+    pub container: String,
+    /// Name or number of a user of the image.
+    pub user: String,
 }
 
 impl RunAs {
@@ -231,10 +271,11 @@ impl RunAs {
         })
     }
 
-    /// The user's name.
+    /// The user's name; in a container perhaps a number.
     pub fn name(&self) -> &str {
         match self {
             RunAs::Direct { name, .. } | RunAs::Sudo { name } => name,
+            RunAs::Container(inside) => &inside.user,
         }
     }
 
@@ -347,6 +388,31 @@ mod tests {
         let error = secret.build().unwrap_err().to_string();
         assert!(error.contains("cannot hand a secret"), "{error}");
         assert!(!error.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_container_gets_variables_by_name_only() {
+        let command = Command::new("/usr/bin/psql")
+            .arg("-X")
+            .env("PGPORT", "5433")
+            .env_secret("PGPASSWORD", &Secret::new("hunter2"))
+            .env_remove("PGDATABASE");
+        let inside = Inside {
+            docker: "/usr/bin/docker".into(),
+            container: "c".into(),
+            user: "999".into(),
+        };
+        assert_eq!(
+            command.container_args(&inside).join(OsStr::new(" ")),
+            "exec -i -u 999 -w / -e PGPASSWORD -e PGPORT c /usr/bin/psql -X"
+        );
+        let built = command
+            .run_as(Some(RunAs::Container(inside)))
+            .build()
+            .unwrap();
+        assert_eq!(built.get_program(), "/usr/bin/docker");
+        let password = built.get_envs().find(|(key, _)| *key == "PGPASSWORD");
+        assert_eq!(password.unwrap().1, Some(OsStr::new("hunter2")));
     }
 
     #[test]

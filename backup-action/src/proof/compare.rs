@@ -52,6 +52,14 @@ impl<'a> Side<'a> {
         }
     }
 
+    /// Whether the database is an entry of its own, as every one is but the two that each new
+    /// cluster has.
+    fn has_entry_of_database(&self, name: &Name) -> bool {
+        let is_it =
+            |entry: &Entry| &*entry.kind == "DATABASE" && entry.database.as_ref() == Some(name);
+        self.index.entries.iter().any(is_it)
+    }
+
     /// What the settings in force put the object of an entry into: digests of `SET`s.
     fn place(&self, number: usize) -> [Option<Sha256Digest>; 2] {
         self.places
@@ -106,7 +114,7 @@ impl<'a> Comparison<'a> {
         });
     }
 
-    /// A database may hold nothing but what every new one has, and then has no entry.
+    /// `postgres` and `template1` are created by no statement whose absence could be noticed.
     fn missing_databases(&mut self) {
         let sides = [
             (&self.archive, &self.restored, DifferenceKind::Missing),
@@ -116,7 +124,7 @@ impl<'a> Comparison<'a> {
         for (one, other, kind) in sides {
             let others = scope::databases(other.index, self.context);
             for name in scope::databases(one.index, self.context) {
-                if !others.contains(name) {
+                if !others.contains(name) && !one.has_entry_of_database(name) {
                     found.push((kind, object::database(name)));
                 }
             }

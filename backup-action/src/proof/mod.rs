@@ -170,6 +170,20 @@ pub enum Rule {
     Replaced,
 }
 
+impl Rule {
+    /// The name in JSON and on screens.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::DrillSuperuser => "drill-superuser",
+            Rule::BootstrapOwner => "bootstrap-owner",
+            Rule::RowOrder => "row-order",
+            Rule::ColumnOrder => "column-order",
+            Rule::HashPartitions => "hash-partitions",
+            Rule::Replaced => "replaced",
+        }
+    }
+}
+
 /// A table whose columns came back in another order. Its archived rows have to be read to know
 /// whether they are the restored ones: give them to [`Undecided::reader`], and its digest to
 /// [`Proof::decide`].

@@ -129,7 +129,8 @@ pub(super) fn restore(report: &Report) -> String {
     details("How to restore this backup", &out)
 }
 
-fn details(title: &str, body: &str) -> String {
+/// A part that starts folded.
+pub(super) fn details(title: &str, body: &str) -> String {
     format!("<details><summary>{title}</summary>\n\n{body}\n</details>\n")
 }
 

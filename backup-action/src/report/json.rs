@@ -38,6 +38,9 @@ mod tests {
             samples::failed(),
             samples::error(),
             samples::hostile(),
+            samples::drill_passed(),
+            samples::drill_failed(),
+            samples::hostile_drill(),
         ] {
             let json = render(&report).unwrap();
             assert!(json.ends_with("}\n"));

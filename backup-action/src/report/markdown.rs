@@ -4,7 +4,7 @@
 use super::escape;
 use super::folds::{self, MAX_ROWS, code, push_more, sign, text};
 use super::words::{self, Ending, Step};
-use super::{Report, format};
+use super::{Report, format, restored_markdown};
 use crate::check::{Check, Outcome};
 
 /// The runner drops a whole summary above 1 MiB.
@@ -15,10 +15,13 @@ pub fn summary(report: &Report) -> String {
     let mut sections = vec![verdict(report)];
     match Ending::of(report) {
         Ending::Passed | Ending::DryRun => sections.extend([
+            restored_markdown::differences(report),
             warned(report),
             facts(report),
+            restored_markdown::proof(report),
             notes(report),
             steps(report),
+            restored_markdown::folded(report),
             folds::checks(report),
             folds::contents(report),
             folds::stderr(report),
@@ -27,10 +30,13 @@ pub fn summary(report: &Report) -> String {
         Ending::Failed | Ending::Error | Ending::Interrupted => sections.extend([
             what_failed(report),
             protection(report),
+            restored_markdown::differences(report),
             warned(report),
             facts(report),
+            restored_markdown::proof(report),
             notes(report),
             steps(report),
+            restored_markdown::folded(report),
             folds::checks(report),
             folds::contents(report),
             folds::stderr(report),
@@ -75,6 +81,10 @@ fn verdict(report: &Report) -> String {
         "gate" => "Backup gate".to_owned(),
         "backup" => "Backup".to_owned(),
         "verify" => "Verification".to_owned(),
+        "restore" => "Restore".to_owned(),
+        "drill" if words::is_schema_only(report) => "SCHEMA ONLY restore drill".to_owned(),
+        "drill" => "Restore drill".to_owned(),
+        "verify-receipt" => "Receipt check".to_owned(),
         other => format!("Command {}", code(other)),
     };
     let mut line = format!(
@@ -126,6 +136,12 @@ fn what_failed(report: &Report) -> String {
 
 fn protection(report: &Report) -> String {
     let mut out = String::from("### What still protects you\n\n");
+    if report.last_good.is_none() && !words::is_about_backups(report) {
+        return match words::untouched(report) {
+            Some(line) => format!("{out}{line}\n"),
+            None => String::new(),
+        };
+    }
     match &report.last_good {
         Some(good) => out.push_str(&format!(
             "The last good backup, **{}**: {} of {}, {}, {} store.\n",
@@ -168,7 +184,7 @@ fn item(check: &Check) -> String {
 }
 
 fn facts(report: &Report) -> String {
-    let mut rows: Vec<(&str, String)> = Vec::new();
+    let mut rows: Vec<(&str, String)> = restored_markdown::facts(report);
     if let Some(archive) = &report.archive {
         rows.push(("Archive", code(&archive.key)));
         rows.push((
@@ -602,6 +618,234 @@ mod tests {
                 .sum::<usize>()
         };
         assert_eq!(count("<details>"), count("</details>"));
+    }
+
+    #[test]
+    fn drills() {
+        expect![[r#"
+            ## ✅ Restore drill passed — the backup restores, and comes back equal
+
+            `nostromo-prod` · 2026-01-18 02:00 UTC · 10 m 10 s
+
+            | | |
+            |---|---|
+            | Restored | the whole cluster |
+            | Into | `docker postgres:15 (PostgreSQL 15.20)` |
+            | Restore time (RTO) | **9 m 41 s of at most 15 m 00 s** |
+            | Tools | psql 15.20 · pg_dumpall 15.20 |
+            | Archive | `2026-01/backup_2026-01-18_02-00-01Z.sql.gz` |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Contents | 2 databases, 4 schemas, 74 tables, 4,880,024 rows |
+            | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
+            | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            | | in the archive | restored |
+            |---|--:|--:|
+            | databases | 2 | 2 |
+            | schemas | 4 | 4 |
+            | entries | 1,204 | 1,204 |
+            | tables | 74 | 74 |
+            | rows | 4,880,024 | 4,880,024 |
+
+            | question | database | answer | expected |
+            |---|---|---|---|
+            | ✅ tenants | `nostromo` | `24` | at least 1 |
+
+            Restore times, last drills:
+
+            ```text
+            2025-11-01  ████████████               5 m 00 s    690 MB
+            2025-12-01  ██████████████████         7 m 21 s    690 MB  failed
+            2026-01-18  ████████████████████████   9 m 41 s    702 MB
+            ```
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | restore | ✅ 702 MB into docker postgres:15 (PostgreSQL 15.20) | 9 m 41 s | 1.21 MB/s |
+            | prove | ✅ equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74 tables; 1 harmless difference | 22.0 s |  |
+
+            <details><summary>Phases of the restore</summary>
+
+            | phase | time | |
+            |---|--:|---|
+            | roles | 0.3 s |  |
+            | pre-data | 2.7 s | 410 kB, 152 kB/s |
+            | data | 8 m 20 s | 701 MB, 1.4 MB/s |
+            | post-data | 1 m 18 s | 990 kB, 12.7 kB/s |
+
+            </details>
+
+            <details><summary>Known harmless differences</summary>
+
+            - row-order (1 time), first TABLE DATA nostromo: central.tenants
+
+            </details>
+
+            <details><summary>Checks: 5 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `archive-intact` | 670 members, each as it was stored |
+            | ✅ | `restore-complete` | 1,204 entries, 74 tables |
+            | ✅ | `restore-time` | 9 m 41 s of at most 15 m 00 s |
+            | ✅ | `round-trip` | equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74 tables |
+            | ✅ | `questions` | 1 question, as expected |
+
+            </details>
+
+            <details><summary>Databases and schemas, biggest first</summary>
+
+            | database | schemas | tables | rows | size |
+            |---|--:|--:|--:|--:|
+            | `nostromo` | 3 | 73 | 4,880,000 | 702 MB |
+            | `postgres` | 1 | 1 | 24 | 4 kB |
+
+            | schema | database | tables | rows | size |
+            |---|---|--:|--:|--:|
+            | `tenant_empresa_7` | `nostromo` | 30 | 1,204,331 | 61 MB |
+            | `central` | `nostromo` | 9 | 12,000 | 1.2 MB |
+            | `parametros` | `nostromo` | 4 | 400 | 90 kB |
+            | `public` | `postgres` | 1 | 24 | 4 kB |
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&summary(&samples::drill_passed()));
+        expect![[r#"
+            ## ❌ Restore drill failed — the backup did not come back as it went in, or not in time
+
+            `nostromo-prod` · 2026-01-18 02:00 UTC · 10 m 10 s · exit code 1
+
+            ### What failed, why, and what to do
+
+            - ❌ `restore-complete`: 1 of 1,204 entries could not be restored
+              - 👉 Repair the source, or acknowledge the defect by name.
+            - ❌ `round-trip`: 2 differences: other number of rows TABLE DATA nostromo: central.tenants, missing INDEX nostromo: central.tenants_name
+              - 👉 Find out which of the two is right before you rely on this backup.
+
+            1 more check: not reached.
+
+            ### What still protects you
+
+            A drill only reads: the stored backup and the production server are as they were.
+
+            ### What could not be restored
+
+            | object | what the server said |
+            |---|---|
+            | `INDEX nostromo: central.tenants_name` | could not create unique index: Key (name)=(Weyland) is duplicated |
+
+            ### What differs
+
+            | object | | |
+            |---|---|---|
+            | `TABLE DATA nostromo: central.tenants` | other number of rows | 24 rows in the archive, 23 restored |
+            | `INDEX nostromo: central.tenants_name` | missing | it did not come back |
+
+            | | |
+            |---|---|
+            | Restored | the whole cluster |
+            | Into | `docker postgres:15 (PostgreSQL 15.20)` |
+            | Restore time (RTO) | **9 m 41 s of at most 15 m 00 s** |
+            | Tools | psql 15.20 · pg_dumpall 15.20 |
+            | Archive | `2026-01/backup_2026-01-18_02-00-01Z.sql.gz` |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Contents | 2 databases, 4 schemas, 74 tables, 4,880,024 rows |
+            | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
+            | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
+            | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            | | in the archive | restored |
+            |---|--:|--:|
+            | databases | 2 | 2 |
+            | schemas | 4 | 4 |
+            | entries | 1,204 | 1,204 |
+            | tables | 74 | 74 |
+            | rows | 4,880,024 | 4,880,023 |
+
+            | question | database | answer | expected |
+            |---|---|---|---|
+            | ❌ tenants | `nostromo` | `23` | at least 1 |
+
+            ### Acknowledged
+
+            - ⚠️ MATERIALIZED VIEW DATA nostromo: central.stats (missing): needs a search_path, ticket 7, until 2026-12-31
+
+            | step | | time | |
+            |---|---|--:|--:|
+            | restore | ❌ 1 of 1,204 entries could not be restored | 9 m 41 s | 1.21 MB/s |
+            | prove | ❌ 2 differences: other number of rows TABLE DATA nostromo: central.tenants, missing INDEX nostromo: central.tenants_name | 22.0 s |  |
+
+            <details><summary>Phases of the restore</summary>
+
+            | phase | time | |
+            |---|--:|---|
+            | roles | 0.3 s |  |
+            | pre-data | 2.7 s | 410 kB, 152 kB/s |
+            | data | 8 m 20 s | 701 MB, 1.4 MB/s |
+            | post-data | 1 m 18 s | 990 kB, 12.7 kB/s |
+
+            </details>
+
+            <details><summary>Checks: 2 failed, 1 not checked, 1 passed</summary>
+
+            | | check | evidence |
+            |---|---|---|
+            | ✅ | `archive-intact` | 670 members, each as it was stored |
+            | ❌ | `restore-complete` | 1 of 1,204 entries could not be restored |
+            | ❌ | `round-trip` | 2 differences: other number of rows TABLE DATA nostromo: central.tenants, missing INDEX nostromo: central.tenants_name |
+            | ❔ | `questions` | not reached |
+
+            </details>
+
+            <details><summary>Databases and schemas, biggest first</summary>
+
+            | database | schemas | tables | rows | size |
+            |---|--:|--:|--:|--:|
+            | `nostromo` | 3 | 73 | 4,880,000 | 702 MB |
+            | `postgres` | 1 | 1 | 24 | 4 kB |
+
+            | schema | database | tables | rows | size |
+            |---|---|--:|--:|--:|
+            | `tenant_empresa_7` | `nostromo` | 30 | 1,204,331 | 61 MB |
+            | `central` | `nostromo` | 9 | 12,000 | 1.2 MB |
+            | `parametros` | `nostromo` | 4 | 400 | 90 kB |
+            | `public` | `postgres` | 1 | 24 | 4 kB |
+
+            </details>
+
+            backup-action 0.1.0 · `0123456789a…` · run 4711 attempt 2
+        "#]].assert_eq(&summary(&samples::drill_failed()));
+        let text = summary(&samples::drill_schema_only());
+        assert!(
+            text.starts_with("## ✅ SCHEMA ONLY restore drill passed — no row was restored"),
+            "{text}"
+        );
+        assert!(text.contains("**none: SCHEMA ONLY**"), "{text}");
+        let text = summary(&samples::receipt_refused());
+        assert!(
+            text.starts_with("## ❌ Receipt check failed — deploy blocked"),
+            "{text}"
+        );
+        assert!(!text.contains("No earlier verified backup"), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_drill_forges_nothing() {
+        let text = summary(&samples::hostile_drill());
+        let outside: Vec<&str> = text.split('`').step_by(2).collect();
+        assert!(
+            !outside.iter().any(|part| part.contains("</table")),
+            "{text}"
+        );
+        let count = |tag| {
+            let counts = outside.iter().map(|part| part.matches(tag).count());
+            counts.sum::<usize>()
+        };
+        assert_eq!(count("<details>"), count("</details>"), "{text}");
+        assert!(!text.contains("##["), "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("::")), "{text}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod json;
 pub mod markdown;
 pub mod recovery;
 pub mod restored;
+mod restored_markdown;
+pub mod restored_words;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod text;

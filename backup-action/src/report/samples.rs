@@ -1,11 +1,16 @@
 //! Literal reports for the snapshot tests of the renderers. Compiled for tests only.
 
+use super::restored::{
+    AcknowledgedDifference, Answered, Failed, PastDrill, Phase, ProofSummary, Reason, Restored,
+    Target,
+};
 use super::{Copy, Durations, FORMAT, LastGood, Report, ReportedError};
 use crate::archive::index::{Name, Sha256Digest};
 use crate::check::{Check, CheckId, Verdict};
 use crate::manifest::{
     ArchiveSummary, CiRun, Compression, DatabaseSummary, KIND, Manifest, SchemaSummary, Source,
 };
+use crate::proof::{Counts, Difference, DifferenceKind, Harmless, Rule};
 use jiff::Timestamp;
 
 pub(crate) const KEY: &str = "2026-01/backup_2026-01-18_02-00-01Z.sql.gz";
@@ -275,6 +280,219 @@ pub(crate) fn interrupted() -> Report {
     }
 }
 
+fn counts(rows: u64) -> Counts {
+    Counts {
+        databases: 2,
+        schemas: 4,
+        entries: 1_204,
+        tables: 74,
+        rows,
+    }
+}
+
+fn past(day: &str, seconds: f64, verdict: Verdict) -> PastDrill {
+    PastDrill {
+        key: format!("receipts/drill/{day}_03-00-00Z_passed.json"),
+        finished_at: time(&format!("{day}T03:10:00Z")),
+        restore_seconds: Some(seconds),
+        dump_bytes: 690_000_000,
+        verdict,
+    }
+}
+
+fn phase(name: &str, seconds: f64, dump_bytes: Option<u64>) -> Phase {
+    Phase {
+        name: name.to_owned(),
+        seconds,
+        dump_bytes,
+    }
+}
+
+fn restored() -> Restored {
+    Restored {
+        scope: "the whole cluster".to_owned(),
+        target: Target {
+            engine: "docker".to_owned(),
+            image: Some("postgres:15".to_owned()),
+            version: Some("15.20".to_owned()),
+            place: None,
+        },
+        schema_only: false,
+        phases: vec![
+            phase("roles", 0.3, None),
+            phase("pre-data", 2.7, Some(410_000)),
+            phase("data", 500.0, Some(701_000_000)),
+            phase("post-data", 78.0, Some(990_000)),
+        ],
+        counts: counts(4_880_024),
+        dump_bytes: 702_400_000,
+        archive_bytes_read: 240_100_000,
+        max_restore_seconds: Some(900.0),
+        failures: Vec::new(),
+        proof: Some(ProofSummary {
+            archived: counts(4_880_024),
+            restored: counts(4_880_024),
+            differences: Vec::new(),
+            harmless: vec![Harmless {
+                rule: Rule::RowOrder,
+                object: "TABLE DATA nostromo: central.tenants".to_owned(),
+                detail: "the same 24 rows in another order".to_owned(),
+            }],
+            acknowledged: Vec::new(),
+        }),
+        questions: vec![Answered {
+            name: "tenants".to_owned(),
+            database: "nostromo".to_owned(),
+            sql: "SELECT count(*) FROM central.tenants".to_owned(),
+            expected: "at least 1".to_owned(),
+            answer: "24".to_owned(),
+            as_expected: Some(true),
+        }],
+        tools: vec!["psql 15.20".to_owned(), "pg_dumpall 15.20".to_owned()],
+    }
+}
+
+pub(crate) fn drill_passed() -> Report {
+    Report {
+        command: "drill".to_owned(),
+        checks: vec![
+            Check::passed(CheckId::ArchiveIntact, "670 members, each as it was stored"),
+            Check::passed(CheckId::RestoreComplete, "1,204 entries, 74 tables"),
+            Check::passed(CheckId::RestoreTime, "9 m 41 s of at most 15 m 00 s"),
+            Check::passed(
+                CheckId::RoundTrip,
+                "equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74 tables",
+            ),
+            Check::passed(CheckId::Questions, "1 question, as expected"),
+        ],
+        copies: Vec::new(),
+        durations: Durations {
+            restore_seconds: Some(581.0),
+            prove_seconds: Some(22.0),
+            total_seconds: 610.0,
+            ..Durations::default()
+        },
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        last_good: None,
+        restored: Some(restored()),
+        trend: vec![
+            past("2025-11-01", 300.0, Verdict::Passed),
+            past("2025-12-01", 440.5, Verdict::Failed),
+        ],
+        ..passed()
+    }
+}
+
+/// A row, an index and a view did not come back as they were.
+pub(crate) fn drill_failed() -> Report {
+    let difference = |kind, object: &str, detail: &str| Difference {
+        kind,
+        object: object.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let mut report = drill_passed();
+    let mut done = restored();
+    done.failures = vec![Failed {
+        object: "INDEX nostromo: central.tenants_name".to_owned(),
+        message: "could not create unique index: Key (name)=(Weyland) is duplicated".to_owned(),
+        acknowledged: None,
+    }];
+    done.proof = Some(ProofSummary {
+        archived: counts(4_880_024),
+        restored: counts(4_880_023),
+        differences: vec![
+            difference(
+                DifferenceKind::Rows,
+                "TABLE DATA nostromo: central.tenants",
+                "24 rows in the archive, 23 restored",
+            ),
+            difference(
+                DifferenceKind::Missing,
+                "INDEX nostromo: central.tenants_name",
+                "it did not come back",
+            ),
+        ],
+        harmless: Vec::new(),
+        acknowledged: vec![AcknowledgedDifference {
+            difference: difference(
+                DifferenceKind::Missing,
+                "MATERIALIZED VIEW DATA nostromo: central.stats",
+                "it did not come back",
+            ),
+            reason: Reason {
+                reason: "needs a search_path, ticket 7".to_owned(),
+                until: jiff::civil::date(2026, 12, 31),
+            },
+        }],
+    });
+    done.questions[0].answer = "23".to_owned();
+    done.questions[0].as_expected = Some(false);
+    report.verdict = Verdict::Failed;
+    report.exit_code = 1;
+    report.checks = vec![
+        Check::passed(CheckId::ArchiveIntact, "670 members, each as it was stored"),
+        Check::failed(
+            CheckId::RestoreComplete,
+            "1 of 1,204 entries could not be restored",
+            "Repair the source, or acknowledge the defect by name.",
+        ),
+        Check::failed(
+            CheckId::RoundTrip,
+            done.proof
+                .as_ref()
+                .map(ProofSummary::evidence)
+                .unwrap_or_default(),
+            "Find out which of the two is right before you rely on this backup.",
+        ),
+        Check::not_checked(CheckId::Questions, "not reached", None),
+    ];
+    report.restored = Some(done);
+    report.trend.clear();
+    report
+}
+
+/// A drill without rows.
+pub(crate) fn drill_schema_only() -> Report {
+    let mut report = drill_passed();
+    if let Some(restored) = &mut report.restored {
+        restored.schema_only = true;
+        restored.phases.truncate(2);
+    }
+    report.trend.clear();
+    report.durations.total_seconds = 3.2;
+    report
+}
+
+/// The deploy job's answer to a receipt that is too old.
+pub(crate) fn receipt_refused() -> Report {
+    Report {
+        command: "verify-receipt".to_owned(),
+        verdict: Verdict::Failed,
+        exit_code: 1,
+        checks: vec![
+            Check::passed(
+                CheckId::ReceiptFound,
+                "receipts/gate/2026-01-18_02-00-01Z_passed.json",
+            ),
+            Check::failed(
+                CheckId::ReceiptFresh,
+                "26 h old, more than 2 h",
+                "Run the gate again right before the deploy.",
+            ),
+        ],
+        copies: Vec::new(),
+        durations: Durations {
+            total_seconds: 0.3,
+            ..Durations::default()
+        },
+        warnings: Vec::new(),
+        notes: Vec::new(),
+        last_good: None,
+        ..passed()
+    }
+}
+
 /// Names and messages that try to break out of where they are shown.
 pub(crate) fn hostile() -> Report {
     let names = [
@@ -306,6 +524,51 @@ pub(crate) fn hostile() -> Report {
         archive.key = "2026-01/`$(touch x)`|<b>.sql.gz".to_owned();
     }
     report.copies[0].store = "/tmp/it's $(here)".to_owned();
+    report
+}
+
+/// The same in everything that a drill shows.
+pub(crate) fn hostile_drill() -> Report {
+    const TEXT: &str =
+        "x\n::error::forged\n##[error]forged </details></table> | `a` @acme #1 \u{202e}\u{1b}[31m";
+    let mut report = drill_failed();
+    report.trend = drill_passed().trend;
+    if let Some(done) = &mut report.restored {
+        for text in [&mut done.scope, &mut done.target.engine] {
+            *text = TEXT.to_owned();
+        }
+        done.target.image = Some(TEXT.to_owned());
+        done.target.version = Some(TEXT.to_owned());
+        done.tools = vec![TEXT.to_owned()];
+        done.failures[0].object = TEXT.to_owned();
+        done.failures[0].message = TEXT.to_owned();
+        for phase in &mut done.phases {
+            phase.name = TEXT.to_owned();
+        }
+        for question in &mut done.questions {
+            for text in [
+                &mut question.name,
+                &mut question.database,
+                &mut question.answer,
+                &mut question.expected,
+            ] {
+                *text = TEXT.to_owned();
+            }
+        }
+        if let Some(proof) = &mut done.proof {
+            for difference in &mut proof.differences {
+                difference.object = TEXT.to_owned();
+                difference.detail = TEXT.to_owned();
+            }
+            proof.acknowledged[0].difference.object = TEXT.to_owned();
+            proof.acknowledged[0].reason.reason = TEXT.to_owned();
+            proof.harmless = vec![Harmless {
+                rule: Rule::RowOrder,
+                object: TEXT.to_owned(),
+                detail: TEXT.to_owned(),
+            }];
+        }
+    }
     report
 }
 

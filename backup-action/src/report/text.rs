@@ -2,8 +2,9 @@
 //! what to do, and what still protects you. Pure; whoever prints decides on colour and width.
 
 use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
+use super::restored::Restored;
 use super::words::{self, Ending, Step};
-use super::{Report, format};
+use super::{Report, format, restored_words};
 use crate::check::{Check, Outcome};
 use std::fmt::Write as _;
 
@@ -18,6 +19,9 @@ pub struct Style {
 
 /// Lines of pg_dumpall's stderr, and notes, that are shown.
 const MAX_LINES: usize = 5;
+
+/// Objects, questions and drills of a list that are shown; the JSON has them all.
+const MAX_OBJECTS: usize = 20;
 
 /// The whole screen.
 pub fn render(report: &Report, style: Style) -> String {
@@ -125,6 +129,9 @@ pub fn ending(report: &Report, style: Style) -> String {
         Ending::Failed | Ending::Error | Ending::Interrupted => trouble(&mut out, report, style),
     }
     checks(&mut out, "Warnings", report, Outcome::Warned, style);
+    if let Some(done) = &report.restored {
+        restored(&mut out, report, done, style);
+    }
     lines(&mut out, "pg_dumpall said", &report.warnings, style);
     lines(&mut out, "Notes", &report.notes, style);
     copies(&mut out, report, style);
@@ -159,6 +166,13 @@ fn trouble(out: &mut String, report: &Report, style: Style) {
             let line = format!("{}: not reached.", format::counted(count, "more check"));
             push_wrapped(out, 4, &line, style, None);
         }
+    }
+    if report.last_good.is_none() && !words::is_about_backups(report) {
+        if let Some(line) = words::untouched(report) {
+            section(out, "What still protects you", style);
+            push_wrapped(out, 4, line, style, None);
+        }
+        return;
     }
     section(out, "What still protects you", style);
     let published = words::copies_published(report);
@@ -204,17 +218,81 @@ fn checks(out: &mut String, title: &str, report: &Report, outcome: Outcome, styl
 }
 
 fn lines(out: &mut String, title: &str, lines: &[String], style: Style) {
+    at_most(MAX_LINES, out, title, lines, style);
+}
+
+fn at_most(max: usize, out: &mut String, title: &str, lines: &[String], style: Style) {
     if lines.is_empty() {
         return;
     }
     section(out, title, style);
-    for line in lines.iter().take(MAX_LINES) {
+    for line in lines.iter().take(max) {
         push_wrapped(out, 4, &text(line), style, None);
     }
-    if lines.len() > MAX_LINES {
-        let more = format::count((lines.len() - MAX_LINES) as u64);
+    if lines.len() > max {
+        let more = format::count((lines.len() - max) as u64);
         push_wrapped(out, 4, &format!("… and {more} more"), style, None);
     }
+}
+
+/// What a restore or drill did: what differs first, then its figures.
+fn restored(out: &mut String, report: &Report, done: &Restored, style: Style) {
+    let failures = restored_words::failures(done);
+    at_most(
+        MAX_OBJECTS,
+        out,
+        "What could not be restored",
+        &failures,
+        style,
+    );
+    if let Some(proof) = &done.proof {
+        let differences = proof.differences.iter();
+        let differences: Vec<_> = differences.map(restored_words::difference).collect();
+        at_most(MAX_OBJECTS, out, "What differs", &differences, style);
+    }
+    let acknowledged = restored_words::acknowledged(done);
+    at_most(MAX_OBJECTS, out, "Acknowledged", &acknowledged, style);
+    let answers: Vec<_> = done.questions.iter().map(restored_words::answer).collect();
+    at_most(MAX_OBJECTS, out, "Questions", &answers, style);
+    let into = format!(
+        "Restored {} into {}",
+        done.scope,
+        restored_words::target(done)
+    );
+    section(out, &text(&into), style);
+    if let Some(proof) = &done.proof {
+        let head = ["", "in the archive", "restored"].map(str::to_owned);
+        for [name, archived, restored] in std::iter::once(head).chain(restored_words::rows(proof)) {
+            write_to(
+                out,
+                format_args!("    {name:<10}  {archived:>16}  {restored:>16}\n"),
+            );
+        }
+    }
+    for [name, time, size] in restored_words::phases(done) {
+        let line = format!("    {:<10}  {time:>16}  {size}", text(&name));
+        write_to(out, format_args!("{}\n", line.trim_end()));
+    }
+    if let Some(time) = restored_words::restore_time(report) {
+        push_wrapped(out, 4, &format!("restore time: {time}"), style, None);
+    }
+    let trend = restored_words::trend(report);
+    at_most(
+        MAX_OBJECTS,
+        out,
+        "Restore times, last drills",
+        &trend,
+        style,
+    );
+    let harmless = done.proof.as_ref().map(restored_words::harmless);
+    let harmless = harmless.unwrap_or_default();
+    at_most(
+        MAX_OBJECTS,
+        out,
+        "Known harmless differences",
+        &harmless,
+        style,
+    );
 }
 
 fn copies(out: &mut String, report: &Report, style: Style) {
@@ -365,6 +443,128 @@ mod tests {
                 ✓ local   /var/backups/nostromo prod: read back and decoded
                 ✓ remote  s3://acme-backups/postgres: read back and decoded
         "#]].assert_eq(&render(&samples::passed(), PLAIN));
+    }
+
+    #[test]
+    fn drills() {
+        expect![[r#"
+            backup-action drill · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              restore     ✓ 702 MB into docker postgres:15 (PostgreSQL 15.20)         9 m 41 s   1.21 MB/s
+              prove       ✓ equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74    22.0 s
+                            tables; 1 harmless difference
+
+              PASSED in 10 m 10 s — the backup restores, and comes back equal
+
+              Questions
+                tenants: 24, as expected (at least 1)
+
+              Restored the whole cluster into docker postgres:15 (PostgreSQL 15.20)
+                              in the archive          restored
+                databases                  2                 2
+                schemas                    4                 4
+                entries                1,204             1,204
+                tables                    74                74
+                rows               4,880,024         4,880,024
+                roles                  0.3 s
+                pre-data               2.7 s  410 kB, 152 kB/s
+                data                8 m 20 s  701 MB, 1.4 MB/s
+                post-data           1 m 18 s  990 kB, 12.7 kB/s
+                restore time: 9 m 41 s of at most 15 m 00 s
+
+              Restore times, last drills
+                2025-11-01  ████████████               5 m 00 s    690 MB
+                2025-12-01  ██████████████████         7 m 21 s    690 MB  failed
+                2026-01-18  ████████████████████████   9 m 41 s    702 MB
+
+              Known harmless differences
+                row-order (1 time), first TABLE DATA nostromo: central.tenants
+        "#]].assert_eq(&render(&samples::drill_passed(), PLAIN));
+        expect![[r#"
+            backup-action drill · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              restore     ✗ 1 of 1,204 entries could not be restored                  9 m 41 s   1.21 MB/s
+              prove       ✗ 2 differences: other number of rows TABLE DATA nostromo:    22.0 s
+                            central.tenants, missing INDEX nostromo: central.tenants_name
+
+              FAILED: restore-complete, round-trip — the backup did not come back as it went in, or not in time
+              (exit 1)
+
+              What failed
+                ✗ restore-complete     1 of 1,204 entries could not be restored
+                  → Repair the source, or acknowledge the defect by name.
+                ✗ round-trip           2 differences: other number of rows TABLE DATA nostromo: central.tenants,
+                  missing INDEX nostromo: central.tenants_name
+                  → Find out which of the two is right before you rely on this backup.
+                1 more check: not reached.
+
+              What still protects you
+                A drill only reads: the stored backup and the production server are as they were.
+
+              What could not be restored
+                INDEX nostromo: central.tenants_name: could not create unique index: Key (name)=(Weyland) is
+                duplicated
+
+              What differs
+                other number of rows: TABLE DATA nostromo: central.tenants — 24 rows in the archive, 23 restored
+                missing: INDEX nostromo: central.tenants_name — it did not come back
+
+              Acknowledged
+                MATERIALIZED VIEW DATA nostromo: central.stats (missing): needs a search_path, ticket 7, until
+                2026-12-31
+
+              Questions
+                tenants: 23, not as expected (at least 1)
+
+              Restored the whole cluster into docker postgres:15 (PostgreSQL 15.20)
+                              in the archive          restored
+                databases                  2                 2
+                schemas                    4                 4
+                entries                1,204             1,204
+                tables                    74                74
+                rows               4,880,024         4,880,023
+                roles                  0.3 s
+                pre-data               2.7 s  410 kB, 152 kB/s
+                data                8 m 20 s  701 MB, 1.4 MB/s
+                post-data           1 m 18 s  990 kB, 12.7 kB/s
+                restore time: 9 m 41 s of at most 15 m 00 s
+        "#]].assert_eq(&render(&samples::drill_failed(), PLAIN));
+        let text = render(&samples::drill_schema_only(), PLAIN);
+        let verdict =
+            "SCHEMA ONLY: PASSED in 3.2 s — no row was restored: this does not count as a drill";
+        assert!(text.contains(verdict), "{text}");
+        assert!(!text.contains("Restore times"));
+    }
+
+    #[test]
+    fn a_receipt_that_is_refused() {
+        expect![[r#"
+            backup-action verify-receipt · nostromo-prod (PostgreSQL 15.20, 2 databases, 4 schemas)
+
+              receipt     ✗ 26 h old, more than 2 h
+
+              FAILED: receipt-fresh — deploy blocked (exit 1)
+
+              What failed
+                ✗ receipt-fresh        26 h old, more than 2 h
+                  → Run the gate again right before the deploy.
+
+              What still protects you
+                The deploy has not begun, and nothing was changed.
+        "#]]
+        .assert_eq(&render(&samples::receipt_refused(), PLAIN));
+    }
+
+    #[test]
+    fn a_hostile_drill_steers_nothing() {
+        let text = render(&samples::hostile_drill(), PLAIN);
+        assert!(text.contains("forged"));
+        assert!(
+            !text.contains("##[") && !text.contains(['\u{1b}', '\u{202e}']),
+            "{text}"
+        );
+        let acts = |line: &str| line.trim_start().starts_with("::");
+        assert!(!text.lines().any(acts), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The sentences that every renderer says the same way: the headline of a verdict, what a step did,
 //! which checks matter most. Unescaped text; escaping is the renderer's.
 
-use super::{Report, format};
+use super::{Report, format, restored_words};
 use crate::check::{Check, Group, Outcome, Verdict};
 
 /// How a run ended, from best to worst. Unlike [`Verdict`] it tells an interrupted run and a run
@@ -27,8 +27,8 @@ impl Ending {
             return Ending::Interrupted;
         }
         // What makes a backup cannot pass without one.
-        let owes_backup = matches!(report.command.as_str(), "gate" | "backup") && !report.dry_run;
-        if owes_backup && report.verdict == Verdict::Passed && copies_published(report) == 0 {
+        let owes_copy = owes_backup(report) && !report.dry_run;
+        if owes_copy && report.verdict == Verdict::Passed && copies_published(report) == 0 {
             return Ending::Error;
         }
         match (report.verdict, report.exit_code, report.dry_run) {
@@ -62,6 +62,17 @@ pub fn consequence(report: &Report) -> &'static str {
         ("backup", Ending::Passed) => "the backup is stored and verified",
         ("verify", Ending::Passed) => "the stored backup is whole",
         ("verify", Ending::Failed) => "the stored backup is damaged",
+        ("verify-receipt", Ending::Passed) => "deploy may go on",
+        ("verify-receipt", _) => "deploy blocked",
+        ("drill", Ending::Passed) if is_schema_only(report) => {
+            "no row was restored: this does not count as a drill"
+        }
+        ("drill", Ending::Passed) => "the backup restores, and comes back equal",
+        ("drill", Ending::Failed) => "the backup did not come back as it went in, or not in time",
+        ("drill", Ending::Error | Ending::Interrupted) => "nothing was proved",
+        ("restore", Ending::Passed) => "restored",
+        ("restore", Ending::Failed) => "not everything was restored",
+        ("restore", Ending::Error | Ending::Interrupted) => "the restore did not come to its end",
         (_, Ending::Passed) => "done",
         (_, Ending::DryRun) => "dry run: nothing was written",
         (_, Ending::Failed) if copies_published(report) == 0 => "there is no new backup",
@@ -70,10 +81,43 @@ pub fn consequence(report: &Report) -> &'static str {
     }
 }
 
+/// Whether the command makes a backup.
+fn owes_backup(report: &Report) -> bool {
+    matches!(report.command.as_str(), "gate" | "backup")
+}
+
+/// Whether a failure of the command raises the question which backup is left.
+pub fn is_about_backups(report: &Report) -> bool {
+    !matches!(
+        report.command.as_str(),
+        "drill" | "restore" | "verify-receipt"
+    )
+}
+
+/// What a command that failed has left as it was.
+pub fn untouched(report: &Report) -> Option<&'static str> {
+    match report.command.as_str() {
+        "drill" => Some(
+            "A drill only reads: the stored backup and the production server are as they were.",
+        ),
+        "verify-receipt" => Some("The deploy has not begun, and nothing was changed."),
+        _ => None,
+    }
+}
+
+/// Whether this is a drill without rows.
+pub fn is_schema_only(report: &Report) -> bool {
+    report
+        .restored
+        .as_ref()
+        .is_some_and(|restored| restored.schema_only)
+}
+
 /// The verdict in one line: `FAILED: dump-exit, dump-complete`.
 pub fn headline(report: &Report) -> String {
     let total = format::duration(report.durations.total_seconds);
     match Ending::of(report) {
+        Ending::Passed if is_schema_only(report) => format!("SCHEMA ONLY: PASSED in {total}"),
         Ending::Passed | Ending::DryRun => format!("PASSED in {total}"),
         Ending::Failed => {
             let names = ids(report, Outcome::Failed);
@@ -237,6 +281,10 @@ pub fn step(report: &Report, step: Step) -> Option<StepSummary> {
     };
     let rate = match (step, &report.archive, seconds) {
         (Step::Dump, Some(archive), Some(seconds)) => format::rate(archive.dump_bytes, seconds),
+        (Step::Restore, _, Some(seconds)) => report
+            .restored
+            .as_ref()
+            .and_then(|restored| format::rate(restored.dump_bytes, seconds)),
         _ => None,
     };
     Some(StepSummary {
@@ -277,16 +325,16 @@ fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
             .find(|check| check.id == crate::check::CheckId::StoredReadback)
             .map(|check| check.evidence.clone()),
         (Step::Publish, Some(archive)) => Some(archive.key.clone()),
-        (
-            Step::Preflight
-            | Step::Dump
-            | Step::Seal
-            | Step::Publish
-            | Step::Restore
-            | Step::Prove
-            | Step::Receipt,
-            _,
-        ) => None,
+        (Step::Restore, _) => report.restored.as_ref().map(|restored| {
+            let target = restored_words::target(restored);
+            format!("{} into {target}", format::bytes(restored.dump_bytes))
+        }),
+        (Step::Prove, _) => report
+            .restored
+            .as_ref()
+            .and_then(|restored| restored.proof.as_ref())
+            .map(|proof| proof.evidence()),
+        (Step::Preflight | Step::Dump | Step::Seal | Step::Publish | Step::Receipt, _) => None,
     };
     let figures = figures.unwrap_or_else(|| format::counted(checks.len() as u64, "check"));
     format!("{figures}{warnings}")

@@ -20,4 +20,5 @@ mod source;
 mod statement;
 mod work;
 
-pub use work::{Archive, Failure, Load, Loaded, OnFailure};
+pub use source::Archive;
+pub use work::{Failure, Load, Loaded, OnFailure};

@@ -1,7 +1,7 @@
-//! Statements of an archive that are looked at before anything is replayed.
+//! Statements and rows of an archive that are looked at and not replayed.
 
-use super::source::Source;
-use super::work::Archive;
+use super::source::{Archive, Source};
+use super::work::object;
 use crate::archive::index::{Index, kind};
 use crate::archive::statements::{EntryReader, Statement};
 use anyhow::Context;
@@ -44,6 +44,28 @@ pub async fn statements(
         found.insert(number, statements);
     }
     Ok(found)
+}
+
+/// Reads the rows of entry `number` as the archive has them.
+///
+/// # Errors
+/// The store's; an entry without rows.
+pub async fn rows(
+    archive: &Archive,
+    number: usize,
+    mut each: impl FnMut(&[u8]),
+) -> anyhow::Result<()> {
+    let entry = &archive.index.entries[number];
+    let copy = entry.copy.as_ref().context("entry has no rows")?;
+    let mut ranges = Source::new(archive.clone()).ranges(copy.data.clone());
+    while let Some(chunk) = ranges
+        .next()
+        .await
+        .with_context(|| format!("could not read {}", object(entry)))?
+    {
+        each(&chunk.bytes);
+    }
+    Ok(())
 }
 
 /// The ranges of `entries` with the entry of each.

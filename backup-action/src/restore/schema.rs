@@ -148,10 +148,11 @@ impl Scripts {
         let owner = match &place.work.load.psql.run_as {
             None => None,
             Some(RunAs::Direct { uid, gid, .. }) => Some((*uid, *gid)),
-            Some(RunAs::Sudo { name }) => {
+            Some(other @ (RunAs::Sudo { .. } | RunAs::Container(_))) => {
                 return Err(Explained::new(
                     format!(
-                        "cannot hand private scripts to a psql that runs as {name} through sudo"
+                        "cannot hand private scripts to a psql that runs as {} elsewhere",
+                        other.name()
                     ),
                     "Run as that user or as root.",
                 )

@@ -2,12 +2,13 @@
 //! questions it asks are in the files beside this one.
 
 mod before;
+mod drill_fresh;
 mod record;
 mod stored_checks;
 pub(super) mod stream_checks;
 
 use super::journal::Journal;
-use super::{Context, stores};
+use super::{Context, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
 use crate::manifest::{self, DatabaseSummary, Manifest, Source};
@@ -19,6 +20,7 @@ use crate::postgres::dump;
 use crate::postgres::inventory::{self, Inventory};
 use crate::postgres::preflight::{self, Server};
 use crate::process::{RunAs, Running};
+use crate::receipt::Kind;
 use crate::report::LastGood;
 use crate::report::words::Step;
 use crate::store::{BackupKeys, Key, Store};
@@ -101,7 +103,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         let copies = published.copies.iter();
         let copies: Vec<Store> = copies.map(|copy| copy.store.clone()).collect();
         record::recovery_texts(context, journal, &published.manifest, &copies).await;
-        record::store_receipt(context, journal, &copies).await;
+        receipts::store(context, journal, &copies, Kind::Gate).await;
     }
     journal.took(Step::Publish, begun);
     Ok(())
@@ -165,6 +167,13 @@ async fn preflight(
         pg_dumpall_args: config.pg_dumpall_args.clone(),
     });
     let reachable = before::store_writable(journal, probes);
+    drill_fresh::ask(
+        journal,
+        &reachable,
+        config.max_drill_age,
+        config.severities.of(CheckId::DrillFresh),
+    )
+    .await;
     let mut newest: Option<(Store, Manifest)> = None;
     for store in reachable {
         match stores::newest(&store).await {

@@ -1,13 +1,12 @@
 //! What is written beside the archive: manifest, RECOVERY.md, receipt.
 
 use crate::archive::index::{Index, Sha256Digest};
-use crate::check::{Check, CheckId, Verdict};
+use crate::check::Check;
 use crate::command::journal::{Journal, TOOL};
-use crate::command::{Context, ExitStatus, stores};
+use crate::command::{Context, stores};
 use crate::config::Level;
 use crate::manifest::{self, ArchiveSummary, Compression, Manifest, Source};
-use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
-use crate::report::{self, recovery};
+use crate::report::recovery;
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -135,68 +134,4 @@ pub(super) async fn recovery_texts(
             ));
         }
     }
-}
-
-/// Keeps the report as the receipt that the deploy job and the auditor ask for.
-pub(super) async fn store_receipt(context: &Context, journal: &mut Journal, copies: &[Store]) {
-    let run = context.runner.as_ref().map(|runner| runner.run.clone());
-    let id = match &run {
-        Some(run) if !run.run_id.is_empty() => format!("passed_{}_{}", run.run_id, run.run_attempt),
-        Some(_) | None => "passed".to_owned(),
-    };
-    let key = Key::receipt("gate", journal.started_at, &id);
-    let status = ExitStatus::of(Verdict::of(
-        &journal.checks,
-        &journal
-            .required
-            .iter()
-            .copied()
-            .filter(|id| *id != CheckId::ReceiptStored)
-            .collect::<Vec<_>>(),
-    ));
-    let mut report = journal.report(status.0, run);
-    report
-        .checks
-        .retain(|check| check.id != CheckId::ReceiptStored);
-    let result = match report::json::render(&report) {
-        Ok(text) if status == ExitStatus::PASSED => {
-            put_everywhere(copies, &key, Bytes::from(text), &context.cleanup).await
-        }
-        // A closed gate leaves no receipt: a deploy job must not find one.
-        Ok(_) => return,
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(tickets) => {
-            // Taken back unless the run ends with exit code 0.
-            journal.receipts = tickets;
-            journal.receipt_key = Some(key.to_string());
-            journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
-        }
-        Err(error) => journal.check(Check::not_checked(
-            CheckId::ReceiptStored,
-            crate::error::one_line(&error),
-            Some("The backup itself is published; run the gate again for a receipt.".to_owned()),
-        )),
-    }
-}
-
-/// Puts a small object into every store; all stay on the undo list.
-async fn put_everywhere(
-    stores: &[Store],
-    key: &Key,
-    bytes: Bytes,
-    cleanup: &Cleanup,
-) -> anyhow::Result<Vec<Ticket>> {
-    let mut tickets = Vec::new();
-    for store in stores {
-        let ticket = cleanup.add(Undo::Delete(store.clone(), key.clone()));
-        tickets.push(ticket);
-        store
-            .put(key, bytes.clone(), "application/json")
-            .await
-            .inspect_err(|error| cleanup.disarm_foreign(ticket, error))
-            .with_context(|| format!("could not store {}", store.locate(key)))?;
-    }
-    Ok(tickets)
 }

@@ -14,8 +14,9 @@ use crate::error::{hint, one_line};
 use crate::process::RunAs;
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use survey::HexName;
+pub(super) use survey::is_missing_database;
 use survey::{Blocker, ClusterSurvey, Contact, DatabaseSurvey};
-pub(super) use survey::{HexName, is_missing_database};
 
 /// A lock that is gone after this long would not have held up the dump.
 const BLOCKER_RECHECK: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 /// A name that the server printed as `encode(namesend(…), 'hex')`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::postgres) struct HexName(Name);
+pub(crate) struct HexName(Name);
 
 impl HexName {
     /// The name for people.

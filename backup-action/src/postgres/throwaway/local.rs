@@ -2,7 +2,9 @@
 //! major version, a private socket, no TCP, and never root.
 
 use super::dir::Dir;
-use super::{Engine, Home, Throwaway, Wanted, machine, random_id, tuning};
+use super::{
+    Engine, Home, Throwaway, Wanted, last_lines, machine, random_id, server_version, tuning,
+};
 use crate::archive::index::Name;
 use crate::error::Explained;
 use crate::postgres::connection::Connection;
@@ -73,33 +75,18 @@ impl Drop for Local {
     }
 }
 
-/// Starts a cluster within the deadline.
+/// Starts a cluster.
 pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
-    match tokio::time::timeout(wanted.deadline, launch(wanted, chosen)).await {
-        Ok(started) => started,
-        Err(_) => Err(Explained::new(
-            format!(
-                "the throw-away server was not ready within {} s",
-                wanted.deadline.as_secs()
-            ),
-            "Look at the load of this machine and at the disk of --drill-dir.",
-        )
-        .into()),
-    }
-}
-
-async fn launch(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
     let tools = locate_server(wanted.major, wanted.pg_bin_dir.as_deref()).await?;
     let run_as = server_user().await?;
-    let local = Arc::new(Home::Local(Local {
+    let place = Arc::new(Local {
         dir: make_dir(wanted.base_dir.as_deref(), run_as.as_ref()).await?,
         server: Mutex::default(),
         removed: Mutex::default(),
-    }));
-    let Home::Local(place) = local.as_ref();
+    });
     let superuser = format!("drill_{}", random_id()?);
     let server = Server {
-        place,
+        place: &place,
         tools: &tools,
         run_as: &run_as,
         wanted,
@@ -112,18 +99,9 @@ async fn launch(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
         run_as: run_as.clone(),
     };
     server.wait_until_ready(&ended).await?;
-    let version: String = psql
-        .query_json(
-            &Name::from("postgres"),
-            "select to_json(current_setting('server_version'))",
-        )
+    let version = server_version(&psql)
         .await
         .with_context(|| format!("the log of the server ends with: {}", server.log_tail()))?;
-    let version = version
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .to_owned();
     let directory = place.dir.path().display();
     Ok(Throwaway {
         engine: Engine::Local,
@@ -133,7 +111,7 @@ async fn launch(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
         tools: tools.clients.clone(),
         superuser: Name::from(superuser.as_str()),
         version,
-        home: local,
+        home: Home::Local(Arc::clone(&place)),
     })
 }
 
@@ -156,7 +134,7 @@ async fn server_user() -> anyhow::Result<Option<RunAs>> {
 async fn make_dir(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Dir> {
     let owner = run_as.and_then(|run_as| match run_as {
         RunAs::Direct { uid, gid, .. } => Some((*uid, *gid)),
-        RunAs::Sudo { .. } => None,
+        RunAs::Sudo { .. } | RunAs::Container(_) => None,
     });
     let temporary = std::env::temp_dir();
     let dir = Dir::create(base.unwrap_or(&temporary), owner)?;
@@ -264,7 +242,7 @@ impl Server<'_> {
             ),
             disk_hint(&output.stderr).unwrap_or("Read the message of initdb below."),
         )
-        .caused_by(anyhow::anyhow!("{}", one_line(&output.stderr)))
+        .caused_by(anyhow::anyhow!("{}", last_lines(&output.stderr)))
     }
 
     /// Starts the server; the task ends when it does.
@@ -325,20 +303,10 @@ impl Server<'_> {
         };
         match read() {
             Ok(bytes) if bytes.is_empty() => "(its log is empty)".to_owned(),
-            Ok(bytes) => one_line(&String::from_utf8_lossy(&bytes)),
+            Ok(bytes) => last_lines(&String::from_utf8_lossy(&bytes)),
             Err(error) => format!("(its log cannot be read: {error})"),
         }
     }
-}
-
-/// The last lines, joined.
-fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(12)..].join("; ")
 }
 
 fn disk_hint(said: &str) -> Option<&'static str> {

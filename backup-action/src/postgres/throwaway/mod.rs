@@ -7,6 +7,9 @@
 //! one is killed outright. Nothing here knows what is restored, or what a drill proves.
 
 mod dir;
+mod docker;
+mod engine;
+mod leftovers;
 mod local;
 mod machine;
 mod tuning;
@@ -14,6 +17,7 @@ mod tuning;
 use super::psql::Psql;
 use super::tools::Tools;
 use crate::archive::index::Name;
+use crate::error::Explained;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,13 +87,14 @@ pub struct Throwaway {
     pub version: String,
     /// For people: version, engine and place.
     pub describe: String,
-    home: Arc<Home>,
+    home: Home,
 }
 
 /// Where a cluster lives, which is what has to be removed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Home {
-    Local(local::Local),
+    Local(Arc<local::Local>),
+    Docker(Arc<docker::Container>),
 }
 
 impl Home {
@@ -97,13 +102,14 @@ impl Home {
     fn remove(&self) -> anyhow::Result<()> {
         match self {
             Home::Local(local) => local.remove(),
+            Home::Docker(container) => container.remove(),
         }
     }
 }
 
 /// Removes a cluster from elsewhere: from an undo list, when a signal ended the run.
 #[derive(Clone, Debug)]
-pub struct Remover(Arc<Home>);
+pub struct Remover(Home);
 
 impl Remover {
     /// Stops the server and removes everything; once is enough.
@@ -111,7 +117,7 @@ impl Remover {
     /// # Errors
     /// What could not be removed, by name.
     pub async fn remove(&self) -> anyhow::Result<()> {
-        let home = Arc::clone(&self.0);
+        let home = self.0.clone();
         tokio::task::spawn_blocking(move || home.remove())
             .await
             .context("the task that removes the cluster died")?
@@ -126,7 +132,24 @@ impl Throwaway {
     /// [`crate::error::Explained`] when the engine, the server's programs or the image are
     /// missing, when the server does not start (with the end of its log), or is not ready in time.
     pub async fn start(wanted: Wanted) -> anyhow::Result<Throwaway> {
-        local::start(&wanted, "asked for".to_owned()).await
+        let start = async {
+            let (engine, chosen) = engine::choose(wanted.engine).await?;
+            match engine {
+                engine::Ready::Docker(docker) => docker::start(&wanted, docker, chosen).await,
+                engine::Ready::Local => local::start(&wanted, chosen).await,
+            }
+        };
+        match tokio::time::timeout(wanted.deadline, start).await {
+            Ok(started) => started,
+            Err(_) => Err(Explained::new(
+                format!(
+                    "the throw-away server was not ready within {} s",
+                    wanted.deadline.as_secs()
+                ),
+                "Look at the load of this machine, its disk, and for a container at the network the image comes through.",
+            )
+            .into()),
+        }
     }
 
     /// Stops the server and removes everything.
@@ -139,7 +162,7 @@ impl Throwaway {
 
     /// A handle that removes the cluster from elsewhere.
     pub fn remover(&self) -> Remover {
-        Remover(Arc::clone(&self.home))
+        Remover(self.home.clone())
     }
 }
 
@@ -157,7 +180,7 @@ pub struct Swept {
 /// still live, and what is not ours, are not touched.
 pub async fn sweep(base_dir: Option<&Path>) -> Swept {
     let bases = dir::bases(base_dir);
-    match tokio::task::spawn_blocking(move || dir::sweep(&bases)).await {
+    let mut swept = match tokio::task::spawn_blocking(move || dir::sweep(&bases)).await {
         Ok(swept) => swept,
         Err(error) => Swept {
             removed: Vec::new(),
@@ -165,7 +188,33 @@ pub async fn sweep(base_dir: Option<&Path>) -> Swept {
                 "could not look for leftovers of earlier drills: {error}"
             )],
         },
-    }
+    };
+    let containers = leftovers::sweep().await;
+    swept.removed.extend(containers.removed);
+    swept.left.extend(containers.left);
+    swept
+}
+
+/// The version that the server says.
+async fn server_version(psql: &Psql) -> anyhow::Result<String> {
+    let version: String = psql
+        .query_json(
+            &Name::from("postgres"),
+            "select to_json(current_setting('server_version'))",
+        )
+        .await?;
+    // Debian adds the package's version.
+    Ok(version.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// The last lines of a message or a log, joined.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(12)..].join("; ")
 }
 
 /// Twelve hexadecimal digits.

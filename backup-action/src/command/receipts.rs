@@ -1,0 +1,269 @@
+//! Receipts in the stores: written at the end of a gate or drill, found again by the gate's
+//! `drill-fresh`, by `verify-receipt`, and for the trend of a drill.
+
+use super::journal::Journal;
+use super::{Context, ExitStatus};
+use crate::check::{Check, CheckId, Verdict};
+use crate::error;
+use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
+use crate::receipt::{Kind, MAX_BYTES, Receipt};
+use crate::report::json;
+use crate::report::restored::PastDrill;
+use crate::store::{Key, Store, StoreErrorKind};
+use anyhow::Context as _;
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Drills of the trend.
+const TREND: usize = 12;
+
+/// Receipts that are read to find one that counts: enough for a year of daily drills.
+const MAX_READ: usize = 400;
+
+/// A receipt that lies in a store.
+pub(crate) struct Found {
+    pub(crate) key: Key,
+    pub(crate) receipt: Receipt,
+}
+
+/// The keys of the receipts of `kind`, newest first, each with the stores that have it.
+///
+/// # Errors
+/// A store cannot be listed.
+pub(crate) async fn keys(stores: &[Store], kind: Kind) -> anyhow::Result<Vec<(Key, Vec<Store>)>> {
+    let prefix = format!("receipts/{}/", kind.name());
+    let mut found: BTreeMap<Key, Vec<Store>> = BTreeMap::new();
+    for store in stores {
+        let objects = store
+            .list(&prefix)
+            .await
+            .with_context(|| format!("could not list the receipts in {}", store.describe()))?;
+        for object in objects {
+            if object.key.as_str().ends_with(".json") {
+                found.entry(object.key).or_default().push(store.clone());
+            }
+        }
+    }
+    // Keys begin with the time of the start.
+    Ok(found.into_iter().rev().collect())
+}
+
+/// Reads a receipt from the first of `stores` that has it.
+///
+/// # Errors
+/// No store has it ([`StoreErrorKind::NotFound`]), a store does not answer, or it is damaged.
+pub(crate) async fn read(stores: &[Store], kind: Kind, key: &Key) -> anyhow::Result<Receipt> {
+    let mut missing = None;
+    for store in stores {
+        match store.get(key, MAX_BYTES).await {
+            Ok(bytes) => {
+                let receipt = Receipt::parse(kind, &bytes)
+                    .and_then(|receipt| named_after_its_start(receipt, kind, key))
+                    .with_context(|| format!("could not use {}", store.locate(key)))?;
+                return Ok(receipt);
+            }
+            Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {
+                missing = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(missing.unwrap_or_else(|| anyhow::anyhow!("no store has {key}")))
+}
+
+/// A receipt under another's name is not what it is taken for.
+fn named_after_its_start(receipt: Receipt, kind: Kind, key: &Key) -> anyhow::Result<Receipt> {
+    let named = Key::receipt(kind.name(), receipt.report().started_at, "");
+    // The empty identifier is written as `%`.
+    let stem = named.as_str().trim_end_matches("%.json");
+    anyhow::ensure!(
+        key.as_str().starts_with(stem),
+        "it is of a run that started at {}, and not of the one it is named after",
+        receipt.report().started_at
+    );
+    Ok(receipt)
+}
+
+/// What was found when a drill that counts was looked for.
+pub(crate) struct Drills {
+    /// The newest passed drill of the cluster.
+    pub(crate) newest: Option<Found>,
+    /// Why newer receipts do not count: damaged, of another cluster, from the future, ….
+    pub(crate) passed_over: Vec<String>,
+}
+
+/// Looks for the newest passed drill of the cluster. Drills without rows and failed ones never
+/// count; a receipt that should count and cannot be used is said.
+///
+/// # Errors
+/// A store does not answer.
+pub(crate) async fn newest_passed_drill(
+    stores: &[Store],
+    system_identifier: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<Drills> {
+    let mut drills = Drills {
+        newest: None,
+        passed_over: Vec::new(),
+    };
+    for (key, holders) in keys(stores, Kind::Drill).await?.into_iter().take(MAX_READ) {
+        // What says of itself that it failed needs no reading.
+        if is_named_failed(&key) {
+            continue;
+        }
+        let receipt = match read(&holders, Kind::Drill, &key).await {
+            Ok(receipt) => receipt,
+            Err(error) => match StoreErrorKind::of(&error) {
+                // Deleted since the listing.
+                Some(StoreErrorKind::NotFound) => continue,
+                Some(_) => return Err(error),
+                None => {
+                    drills.passed_over.push(error::one_line(&error));
+                    continue;
+                }
+            },
+        };
+        let objection = if !receipt.is_of(system_identifier) {
+            Some("is of another cluster")
+        } else if receipt.age_seconds(now).is_none() {
+            Some("is from the future: look at the clocks")
+        } else if receipt
+            .report()
+            .restored
+            .as_ref()
+            .is_some_and(|r| r.schema_only)
+        {
+            Some("restored no rows")
+        } else if !receipt.passed() {
+            Some("does not prove a round trip")
+        } else {
+            None
+        };
+        match objection {
+            Some(objection) => drills.passed_over.push(format!("{key} {objection}")),
+            None => {
+                drills.newest = Some(Found { key, receipt });
+                break;
+            }
+        }
+    }
+    Ok(drills)
+}
+
+fn is_named_failed(key: &Key) -> bool {
+    key.split()
+        .1
+        .split_once("Z_")
+        .is_some_and(|(_, id)| id.starts_with("failed"))
+}
+
+/// The last drills of the cluster that restored rows, oldest first, and receipts that could not be
+/// read, as sentences.
+///
+/// # Errors
+/// A store does not answer.
+#[expect(dead_code, reason = "for the drill")]
+pub(crate) async fn trend(
+    stores: &[Store],
+    system_identifier: Option<&str>,
+) -> anyhow::Result<(Vec<PastDrill>, Vec<String>)> {
+    let (mut past, mut unreadable) = (Vec::new(), Vec::new());
+    for (key, holders) in keys(stores, Kind::Drill).await?.into_iter().take(MAX_READ) {
+        if past.len() == TREND {
+            break;
+        }
+        match read(&holders, Kind::Drill, &key).await {
+            Ok(receipt) => {
+                let with_rows = receipt
+                    .report()
+                    .restored
+                    .as_ref()
+                    .is_some_and(|r| !r.schema_only);
+                if with_rows && receipt.is_of(system_identifier) {
+                    past.push(receipt.past_drill(key.as_str()));
+                }
+            }
+            Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {}
+            Err(error) if StoreErrorKind::of(&error).is_some() => return Err(error),
+            Err(error) => unreadable.push(error::one_line(&error)),
+        }
+    }
+    past.reverse();
+    Ok((past, unreadable))
+}
+
+/// Keeps the report as the receipt that the deploy job and the auditor ask for. A closed gate
+/// leaves none: a deploy job must not find one. A drill leaves one in any case, named after its
+/// verdict; only the one that passed can be taken back, when its verdict could not be told.
+pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[Store], kind: Kind) {
+    let run = context.runner.as_ref().map(|runner| runner.run.clone());
+    let required: Vec<CheckId> = journal
+        .required
+        .iter()
+        .copied()
+        .filter(|id| *id != CheckId::ReceiptStored)
+        .collect();
+    let status = ExitStatus::of(Verdict::of(&journal.checks, &required));
+    let word = match (kind, status) {
+        (_, ExitStatus::PASSED) => "passed",
+        (Kind::Gate, _) => return,
+        (Kind::Drill, _) => "failed",
+    };
+    let id = match &run {
+        Some(run) if !run.run_id.is_empty() => format!("{word}_{}_{}", run.run_id, run.run_attempt),
+        Some(_) | None => word.to_owned(),
+    };
+    let key = Key::receipt(kind.name(), journal.started_at, &id);
+    let mut report = journal.report(status.0, run);
+    report
+        .checks
+        .retain(|check| check.id != CheckId::ReceiptStored);
+    let result = match json::render(&report) {
+        Ok(text) => put_everywhere(stores, &key, Bytes::from(text), &context.cleanup).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(tickets) => {
+            journal.receipt_key = Some(key.to_string());
+            if status == ExitStatus::PASSED {
+                // Taken back unless the run ends with exit code 0.
+                journal.receipts = tickets;
+            } else {
+                tickets
+                    .into_iter()
+                    .for_each(|ticket| context.cleanup.disarm(ticket));
+            }
+            journal.check(Check::passed(CheckId::ReceiptStored, key.to_string()));
+        }
+        Err(error) => journal.check(Check::not_checked(
+            CheckId::ReceiptStored,
+            error::one_line(&error),
+            Some(match kind {
+                Kind::Gate => "The backup itself is published; run the gate again for a receipt.",
+                Kind::Drill => "Without a receipt nobody will know of this drill; look at the store and run it again.",
+            }
+            .to_owned()),
+        )),
+    }
+}
+
+/// Puts a small object into every store; all stay on the undo list.
+async fn put_everywhere(
+    stores: &[Store],
+    key: &Key,
+    bytes: Bytes,
+    cleanup: &Cleanup,
+) -> anyhow::Result<Vec<Ticket>> {
+    let mut tickets = Vec::new();
+    for store in stores {
+        let ticket = cleanup.add(Undo::Delete(store.clone(), key.clone()));
+        tickets.push(ticket);
+        store
+            .put(key, bytes.clone(), "application/json")
+            .await
+            .inspect_err(|error| cleanup.disarm_foreign(ticket, error))
+            .with_context(|| format!("could not store {}", store.locate(key)))?;
+    }
+    Ok(tickets)
+}
