@@ -12,6 +12,7 @@ mod gate;
 mod postgres;
 mod proof;
 mod restore;
+mod restore_command;
 mod scan;
 mod store;
 mod throwaway;

@@ -124,10 +124,8 @@ pub fn tablespace(statement: &Statement) -> Option<Name> {
     let at = tokens
         .iter()
         .position(|token| token.is("TABLESPACE") || token.is("default_tablespace"))?;
-    let rest = tokens.get(at + 1..)?.iter();
-    let value = rest
-        .skip_while(|token| **token == Token::Sign(b'='))
-        .next()?;
+    let mut rest = tokens.get(at + 1..)?.iter();
+    let value = rest.find(|token| **token != Token::Sign(b'='))?;
     match value {
         Token::Text(name) => Some(Name::from(&name[..])),
         other => other.name().map(Name::from),

@@ -41,8 +41,11 @@ pub struct Work {
     /// How long it may take.
     pub limit: Duration,
     /// Does it.
-    pub run: Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>,
+    pub run: Box<dyn FnOnce() -> Done + Send>,
 }
+
+/// What [`Work::run`] gives.
+pub type Done = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// Names an item of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

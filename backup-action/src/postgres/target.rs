@@ -238,12 +238,12 @@ pub async fn schema(
 ) -> anyhow::Result<Option<TargetSchema>> {
     let name = literal(schema);
     let sql = format!(
-        "select (select json_build_object(\
+        "select coalesce((select json_build_object(\
             'tables', (select count(*) from pg_class where relnamespace = n.oid and relkind in ('r', 'p', 'm')), \
             'bytes', (select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class where relnamespace = n.oid and relkind in ('r', 'm')), \
             'rows_estimate', (select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class where relnamespace = n.oid and relkind in ('r', 'm')), \
             'dependents', (select coalesce(json_agg(what order by what), '[]') from ({}) dependents)) \
-         from pg_namespace n where n.nspname = {name})",
+         from pg_namespace n where n.nspname = {name}), 'null'::json)",
         dependents_sql(&name)
     );
     psql.query_json(database, &sql).await

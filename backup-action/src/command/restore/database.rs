@@ -2,8 +2,9 @@
 //! letting anybody in; renamed into place at the end, in one transaction. Until that is committed
 //! the old database is as it was, and whatever fails, what was begun is dropped.
 
+use super::names::suffixed;
 use super::needs::is_of_database;
-use super::prepare::{Prepared, suffixed};
+use super::prepare::Prepared;
 use crate::archive::index::{Index, Name, kind, to_hex};
 use crate::archive::statements::Statement;
 use crate::command::Context;

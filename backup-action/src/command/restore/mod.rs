@@ -4,6 +4,7 @@
 mod confirm;
 mod database;
 mod hooks;
+mod names;
 mod needs;
 mod prepare;
 mod prove;
@@ -132,7 +133,7 @@ async fn create_roles(
     let names: Vec<String> = roles.create.iter().map(Name::to_lossy).collect();
     journal.notes.push(format!(
         "created roles as the archive has them: {}",
-        prepare::few(&names)
+        names::few(&names)
     ));
     Ok(())
 }
@@ -151,7 +152,7 @@ async fn cluster(
         if !names.is_empty() {
             journal.notes.push(format!(
                 "roles that existed are left as they are: {}",
-                prepare::few(&names)
+                names::few(&names)
             ));
         }
     }
@@ -277,7 +278,7 @@ fn tell_leftovers(journal: &mut Journal, prepared: &Prepared) {
     if !left.is_empty() {
         journal.notes.push(format!(
             "databases of restores that did not end: {}; drop them unless another restore is running",
-            prepare::few(&left)
+            names::few(&left)
         ));
     }
 }

@@ -211,7 +211,7 @@ fn judge(proof: &Proof) -> Check {
         format!(
             "{}: {}",
             format::counted(names.len() as u64, "difference"),
-            super::prepare::few(&names)
+            super::names::few(&names)
         ),
         "Look at what differs; the report lists all of it.",
     )

@@ -2,7 +2,8 @@
 //! built under its name, and dropped last, so that its locks are held for a moment only. A failure
 //! at any point leaves the old one as it was.
 
-use super::prepare::{Prepared, suffixed};
+use super::names::suffixed;
+use super::prepare::Prepared;
 use crate::archive::index::{Name, kind};
 use crate::postgres::target::{dependents_sql, literal, quoted};
 use crate::restore::plan::Plan;
