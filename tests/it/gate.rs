@@ -9,4 +9,4 @@ mod happy;
 mod readers;
 mod signals;
 mod stores;
-mod world;
+pub(crate) mod world;

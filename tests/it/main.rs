@@ -10,6 +10,7 @@ mod architecture;
 mod gate;
 mod postgres;
 mod proof;
+mod receipts;
 mod restore;
 mod scan;
 mod store;
