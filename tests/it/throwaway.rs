@@ -34,6 +34,7 @@ fn wanted(engine: EngineChoice, major: u32, base: Option<PathBuf>) -> Wanted {
         image: None,
         pg_bin_dir: None,
         base_dir: base,
+        bootstrap: None,
         encoding: "UTF8".to_owned(),
         jobs: 2,
         tables: 100,

@@ -63,9 +63,23 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     };
     trend(journal, &stores, &source).await;
 
+    match drill(context, journal, &source).await {
+        Ok(()) => {}
+        Err(error) if verdicts::is_damage(&error) => {
+            source::damaged(context, journal, &source, &crate::error::one_line(&error)).await;
+        }
+        Err(error) => return Err(error),
+    }
+    receipts::store(context, journal, &stores, Kind::Drill).await;
+    Ok(())
+}
+
+/// From the cluster's start to its end.
+async fn drill(context: &Context, journal: &mut Journal, source: &Source) -> anyhow::Result<()> {
+    let config = &context.config;
     let begun = Instant::now();
     context.progress.begin(Step::Preflight, 0);
-    let cluster = start(config, &source).await?;
+    let cluster = start(config, source).await?;
     let remover = cluster.remover();
     let ticket = context.cleanup.add(Undo::Work(Work {
         what: "remove the throw-away cluster".to_owned(),
@@ -75,7 +89,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     journal.restored = Some(describe(config, &cluster));
     journal.took(Step::Preflight, begun);
 
-    replay_and_prove(context, journal, &source, &cluster).await?;
+    replay_and_prove(context, journal, source, &cluster).await?;
 
     match cluster.stop().await {
         Ok(()) => {
@@ -89,7 +103,6 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
             "The next drill on this machine tries again.",
         )),
     }
-    receipts::store(context, journal, &stores, Kind::Drill).await;
     Ok(())
 }
 
@@ -201,6 +214,7 @@ async fn start(config: &Config, source: &Source) -> anyhow::Result<Throwaway> {
         image: config.drill.image.clone(),
         pg_bin_dir: config.pg_bin_dir.clone(),
         base_dir: config.drill.dir.clone(),
+        bootstrap: adapt::bootstrap(source),
         encoding: adapt::template_encoding(&archive).await?,
         jobs: config.jobs,
         tables: most_tables(&source.index),
@@ -259,17 +273,10 @@ async fn replay_and_prove(
     }
 
     let begun = Instant::now();
-    let adapted = adapt::adapt(&archive, config.drill.schema_only).await?;
+    let adapted = adapt::adapt(&archive, &cluster.bootstrap, config.drill.schema_only).await?;
     let loaded = replay(context, &archive, cluster, &adapted).await;
     journal.took(Step::Restore, begun);
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) if verdicts::is_damage(&error) => {
-            source::damaged(context, journal, source, &crate::error::one_line(&error)).await;
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let loaded = loaded?;
 
     let begun = Instant::now();
     let restored = dump_again(context, source, cluster).await?;

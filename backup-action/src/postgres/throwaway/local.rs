@@ -3,7 +3,8 @@
 
 use super::dir::Dir;
 use super::{
-    Engine, Home, Throwaway, Wanted, last_lines, machine, random_id, server_version, tuning,
+    Engine, Home, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser, random_id,
+    server_version, tuning,
 };
 use crate::archive::index::Name;
 use crate::error::Explained;
@@ -96,14 +97,19 @@ pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Thr
         run_as: &run_as,
         wanted,
     };
-    server.initialise(&superuser).await?;
+    let first = bootstrap(wanted, &superuser);
+    server.initialise(&first).await?;
     let ended = server.launch()?;
-    let psql = Psql {
-        program: tools.clients.psql.clone(),
-        connection: connection(place.dir.socket(), &superuser)?,
-        run_as: run_as.clone(),
+    let psql_as = |role: &str| {
+        anyhow::Ok(Psql {
+            program: tools.clients.psql.clone(),
+            connection: connection(place.dir.socket(), role)?,
+            run_as: run_as.clone(),
+        })
     };
     server.wait_until_ready(&ended).await?;
+    make_superuser(&psql_as(&first)?, &first, &superuser).await?;
+    let psql = psql_as(&superuser)?;
     let version = server_version(&psql)
         .await
         .with_context(|| format!("the log of the server ends with: {}", server.log_tail()))?;
@@ -115,6 +121,7 @@ pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Thr
         psql,
         tools: tools.clients.clone(),
         superuser: Name::from(superuser.as_str()),
+        bootstrap: Name::from(first.as_str()),
         version,
         home: Home::Local(Arc::clone(&place)),
     })

@@ -83,6 +83,7 @@ mod tests {
             image: None,
             pg_bin_dir: None,
             base_dir: None,
+            bootstrap: None,
             encoding: "UTF8".to_owned(),
             jobs,
             tables,
