@@ -10,7 +10,7 @@ use super::engine::Docker;
 use super::leftovers::{self, Owner};
 use super::{
     Engine, Home, PREFIX, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser,
-    random_id, server_version, tuning,
+    random_id, server_version, settings, tuning,
 };
 use crate::archive::index::Name;
 use crate::error::Explained;
@@ -91,7 +91,7 @@ struct ServerImage {
 impl ServerImage {
     fn new(wanted: &Wanted, superuser: &str) -> ServerImage {
         let (name, tag) = split_reference(&reference(wanted));
-        let settings = tuning::settings(wanted, machine::memory_bytes()).join(" ");
+        let settings = settings(wanted.jobs, wanted.tables).join(" ");
         let perhaps = tuning::utf8_locale(wanted).unwrap_or_default();
         let mut args: Vec<String> = ["-c", SWITCH, "drill", ENTRY].map(str::to_owned).into();
         args.extend([wanted.major.to_string(), superuser.to_owned()]);

@@ -4,7 +4,7 @@
 use super::dir::Dir;
 use super::{
     Engine, Home, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser, random_id,
-    server_version, tuning,
+    server_version, settings, tuning,
 };
 use crate::archive::index::Name;
 use crate::error::Explained;
@@ -265,7 +265,7 @@ impl Server<'_> {
         args.extend(["-D".into(), self.place.dir.data().into()]);
         args.extend(["-k".into(), self.place.dir.socket().into()]);
         args.extend(["-p", "5432", "-c", "listen_addresses="].map(Into::into));
-        for setting in tuning::settings(self.wanted, machine::memory_bytes()) {
+        for setting in settings(self.wanted.jobs, self.wanted.tables) {
             args.extend(["-c".into(), setting.into()]);
         }
         let command = self

@@ -174,6 +174,11 @@ impl Throwaway {
     }
 }
 
+/// The server's settings, `NAME=VALUE`: for whoever compares with another server on this machine.
+pub fn settings(jobs: usize, tables: u64) -> Vec<String> {
+    tuning::settings(jobs, tables, machine::memory_bytes())
+}
+
 /// What a sweep found.
 #[derive(Clone, Debug, Default)]
 pub struct Swept {
