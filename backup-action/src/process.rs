@@ -1,7 +1,6 @@
 //! The only module that starts a child. A child lives in its own process group, is drained on both
-//! pipes at once, ends by its deadline, and is always reaped together with what it started.
-//!
-//! Nothing here knows PostgreSQL, and nothing here decides what an exit status means.
+//! pipes at once, ends by its deadline, and is always reaped together with what it started. Nothing
+//! here knows PostgreSQL, or decides what an exit status means.
 
 mod command;
 mod group;
@@ -16,7 +15,7 @@ use group::{Group, lock};
 use rustix::process::{Pid, Signal};
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
@@ -128,6 +127,38 @@ pub async fn capture(
 ) -> anyhow::Result<Output> {
     let program = command.program_name();
     let (running, stdout) = Running::start(command)?;
+    collect(program, running, stdout, deadline, max_stdout).await
+}
+
+/// [`capture`] of a child that reads `input`. One that ends before it has read everything is no
+/// error here either.
+///
+/// # Errors
+/// See [`capture`].
+pub async fn capture_with_input(
+    command: Command,
+    input: Vec<u8>,
+    deadline: Duration,
+    max_stdout: usize,
+) -> anyhow::Result<Output> {
+    let program = command.program_name();
+    let (running, mut stdin, stdout) = Running::start_with_input(command)?;
+    std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(move || match stdin.write_all(&input) {
+            Ok(()) | Err(_) => {}
+        })
+        .context("could not start a thread")?;
+    collect(program, running, stdout, deadline, max_stdout).await
+}
+
+async fn collect(
+    program: String,
+    running: Running,
+    stdout: File,
+    deadline: Duration,
+    max_stdout: usize,
+) -> anyhow::Result<Output> {
     let group = Arc::clone(&running.group);
     let (sender, read) = oneshot::channel();
     std::thread::Builder::new()

@@ -5,7 +5,7 @@ mod before;
 mod calls;
 mod disk;
 mod dump;
-mod happy;
+pub(crate) mod happy;
 mod readers;
 mod signals;
 mod stores;

@@ -7,6 +7,7 @@ mod support;
 
 mod actions;
 mod architecture;
+mod drill;
 mod gate;
 mod postgres;
 mod proof;

@@ -2,6 +2,8 @@
 //! when their owner is killed.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests, which clippy does not see as tests"
 )]
 

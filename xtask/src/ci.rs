@@ -269,7 +269,7 @@ fn workflows_and_action() -> Result<Vec<PathBuf>> {
 /// Every shell script of the repository.
 fn scripts() -> Result<Vec<PathBuf>> {
     let mut files = vec![paths::root().join(".ci/run")];
-    for dir in ["action", "fixtures"] {
+    for dir in ["action", "backup-action/src", "fixtures"] {
         files.extend(below(dir, |name| name.ends_with(".sh"))?);
     }
     // The fake tools are named by behaviour, without an ending.

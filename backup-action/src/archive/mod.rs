@@ -8,6 +8,7 @@ pub mod extract;
 pub mod index;
 pub(crate) mod lex;
 mod meta;
+pub mod named;
 pub mod object;
 pub mod read;
 pub mod rebuild;

@@ -19,8 +19,6 @@ pub struct Rebuilt {
     pub index: Index,
     /// Whether the dump is whole.
     pub completeness: Completeness,
-    /// The server's version as the dump gives it.
-    pub server_version: Option<String>,
 }
 
 /// Decodes and scans all of `reader`; `seen` is told how many bytes of archive were read.
@@ -93,7 +91,6 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
     ensure!(number > 0, "the file is empty");
     let scan = scanner.finish();
     let completeness = scan.completeness.clone();
-    let server_version = scan.server_version.clone();
     let sha256 = Sha256Digest(source.whole.finalize().into());
     let digests = digester.finish();
     let index = match members {
@@ -103,7 +100,6 @@ pub fn rebuild(reader: impl BufRead, mut seen: impl FnMut(u64)) -> anyhow::Resul
     Ok(Rebuilt {
         index,
         completeness,
-        server_version,
     })
 }
 

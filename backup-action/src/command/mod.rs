@@ -2,6 +2,7 @@
 //! modules below. Here: what every command shares, from the command line to the exit code.
 
 mod answer;
+mod damage;
 mod display;
 mod drill;
 mod extract;
@@ -10,6 +11,7 @@ mod internals;
 mod journal;
 mod list;
 mod receipts;
+mod restore;
 mod show;
 mod source;
 mod stores;
@@ -20,11 +22,13 @@ use crate::check::Verdict;
 use crate::cli;
 use crate::config::{Config, OutputFormat};
 use crate::error;
+use crate::github::commands;
 use crate::github::output::Outputs;
 use crate::github::runner::Runner;
 use crate::pipeline::cleanup::Cleanup;
 use crate::pipeline::progress::Progress;
 use crate::report::{ReportedError, json, text};
+use crate::secret::Secret;
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use journal::Journal;
@@ -97,6 +101,18 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             judged(&context, outputs, Journal::new("gate"), async |journal| {
                 gate::run(&context, journal).await
             })
+            .await
+        }
+        "restore" if context.config.restore.plan => {
+            finish_plain(interruptible(restore::plan(&context)).await)
+        }
+        "restore" => {
+            judged(
+                &context,
+                outputs,
+                Journal::new("restore"),
+                async |journal| restore::run(&context, journal).await,
+            )
             .await
         }
         "verify" => {
@@ -337,6 +353,18 @@ fn usage_shown(error: &clap::Error) -> ExitStatus {
     match error.print() {
         Ok(()) => status,
         Err(_) => ExitStatus::USAGE,
+    }
+}
+
+/// Registers the masks of `secrets` with the runner, before any child starts.
+fn mask(context: &Context, secrets: &[Secret]) {
+    if context.runner.is_none() {
+        return;
+    }
+    for secret in secrets {
+        for line in commands::masks(secret) {
+            say(&format!("{line}\n"));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! `archive-intact` is recorded here.
 
 use super::journal::Journal;
-use super::{Context, stores};
+use super::{Context, damage, stores};
 use crate::archive::compress::BLOCK_BYTES;
 use crate::archive::index::Index;
 use crate::archive::rebuild;
@@ -33,19 +33,18 @@ pub(crate) struct Source {
     pub(crate) index: Arc<Index>,
     /// None for a bare file.
     pub(crate) manifest: Option<Manifest>,
-    /// The version of the server that was dumped: `15.20 (Debian 15.20-1)`; a bare file may not
-    /// say.
-    pub(crate) server_version: Option<String>,
     /// Path or URL, for people; the file that was named, also where it was repacked.
     pub(crate) place: String,
+    /// What is wrong with the archive's length.
+    wrong_length: Option<String>,
     /// Keeps the temporary archive that a file was repacked into.
     _repacked: Option<repack::Place>,
 }
 
 impl Source {
-    /// The major version of the server that was dumped.
+    /// The major version of the server that was dumped, as the dump itself says it.
     pub(crate) fn server_major(&self) -> Option<u32> {
-        let version = self.server_version.as_deref()?;
+        let version = publish::dumped_from(&self.index)?;
         let digits = version.find(|c: char| !c.is_ascii_digit());
         version[..digits.unwrap_or(version.len())].parse().ok()
     }
@@ -82,7 +81,37 @@ pub(crate) async fn resolve(
         Err(error) => return Err(error),
     };
     tell(journal, &source);
-    Ok(Some(source))
+    match &source.wrong_length {
+        None => {
+            journal.check(intact(&source));
+            Ok(Some(source))
+        }
+        Some(what) => {
+            damaged(context, journal, &source, what).await;
+            Ok(None)
+        }
+    }
+}
+
+/// Answers `archive-intact` with no, and says which objects are different.
+pub(crate) async fn damaged(context: &Context, journal: &mut Journal, source: &Source, what: &str) {
+    let damage = damage::examine(context, &source.store, &source.key, &source.index).await;
+    let mut said = format!("{what}; {}", damage.summary);
+    if let Some(proof) = damage.proof {
+        let names: Vec<&str> = proof
+            .differences
+            .iter()
+            .map(|difference| difference.object.as_str())
+            .collect();
+        if !names.is_empty() {
+            said.push_str(&format!(": {}", format::names(&names)));
+        }
+        journal.restored.get_or_insert_default().proof = Some(proof.into());
+    }
+    journal
+        .checks
+        .retain(|check| check.id != CheckId::ArchiveIntact);
+    journal.check(Check::failed(CheckId::ArchiveIntact, said, DAMAGED));
 }
 
 /// The file that was named; with a store a bare word is a name in it, even when a file of that name
@@ -121,25 +150,21 @@ async fn published(
     manifest: Manifest,
 ) -> anyhow::Result<Source> {
     let place = store.locate(&key);
-    match store.head(&key).await? {
-        None => {
-            let text = format!("{place} does not exist although its manifest does");
-            return Err(Damaged(text).into());
-        }
-        Some(info) if info.bytes != index.archive_bytes => {
-            return Err(Damaged(format!(
-                "{place} has {} bytes instead of {}",
-                info.bytes, index.archive_bytes
-            ))
-            .into());
-        }
-        Some(_) => {}
-    }
+    let Some(info) = store.head(&key).await? else {
+        let text = format!("{place} does not exist although its manifest does");
+        return Err(Damaged(text).into());
+    };
+    let stored = info.bytes;
     Ok(Source {
+        wrong_length: (stored != index.archive_bytes).then(|| {
+            format!(
+                "{place} has {stored} bytes instead of {}",
+                index.archive_bytes
+            )
+        }),
         store,
         key,
         index: Arc::new(index),
-        server_version: Some(manifest.source.server_version.clone()),
         manifest: Some(manifest),
         place,
         _repacked: None,
@@ -177,8 +202,8 @@ async fn file(context: &Context, path: &Path) -> anyhow::Result<Source> {
                 key,
                 index: Arc::new(rebuilt.index),
                 manifest: None,
-                server_version: rebuilt.server_version,
                 place: text,
+                wrong_length: None,
                 _repacked: None,
             });
         }
@@ -284,8 +309,8 @@ async fn repacked(context: &Context, path: &Path, place: String) -> anyhow::Resu
         key: made.key,
         index: Arc::new(made.index),
         manifest: None,
-        server_version: made.server_version,
         place,
+        wrong_length: None,
         _repacked: Some(made.place),
     })
 }
@@ -334,6 +359,9 @@ fn tell(journal: &mut Journal, source: &Source) {
             });
         }
     }
+}
+
+fn intact(source: &Source) -> Check {
     let from = match (&source.manifest, &source._repacked) {
         (Some(_), _) => "index, manifest and length agree",
         (None, None) => "a file without a manifest: every member decoded, the dump is whole",
@@ -341,14 +369,14 @@ fn tell(journal: &mut Journal, source: &Source) {
             "a file without a manifest: decoded to its end, the dump is whole; read again from a temporary copy with an index"
         }
     };
-    journal.check(Check::passed(
+    Check::passed(
         CheckId::ArchiveIntact,
         format!(
             "{} of {}: {from}",
-            format::bytes(index.archive_bytes),
+            format::bytes(source.index.archive_bytes),
             source.place
         ),
-    ));
+    )
 }
 
 #[cfg(test)]

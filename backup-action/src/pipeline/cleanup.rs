@@ -1,15 +1,18 @@
-//! The undo list of a run: what to take back when it ends before the manifest. One list serves
+//! The undo list of a run: what to take back when it ends before its end. One list serves
 //! failures, deadlines and signals; a run that is killed outright leaves no manifest and so no backup.
 
 use crate::error;
-use crate::postgres::throwaway::Remover;
 use crate::store::{AbortHandle, Key, Store, StoreErrorKind};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long taking back may last: GitHub sends SIGTERM 7.5 s after SIGINT.
 const LIMIT: Duration = Duration::from_secs(6);
+
+/// So that the work's own limit is told, and not ours.
+const LATE: Duration = Duration::from_millis(500);
 
 /// Things to take back, newest first. Clones share the list.
 #[derive(Clone, Default)]
@@ -22,24 +25,23 @@ struct List {
 }
 
 /// One thing to take back.
-#[derive(Clone)]
 pub enum Undo {
     /// An upload that was begun.
     Abort(Store, Key, AbortHandle),
     /// An object that is complete but must not stay without a manifest, or the manifest itself.
     Delete(Store, Key),
-    /// A throw-away cluster.
-    Cluster(Remover),
+    /// Something on a server or on this machine.
+    Work(Work),
 }
 
-impl Undo {
-    /// What has to be taken back one after the other.
-    fn place(&self) -> String {
-        match self {
-            Undo::Abort(store, ..) | Undo::Delete(store, _) => store.describe(),
-            Undo::Cluster(_) => "throw-away cluster".to_owned(),
-        }
-    }
+/// What is done to take something back, outside of a store.
+pub struct Work {
+    /// What it does, behind "could not": `drop database d_restoring_1a2b`.
+    pub what: String,
+    /// How long it may take.
+    pub limit: Duration,
+    /// Does it.
+    pub run: Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> + Send>,
 }
 
 /// Names an item of the list.
@@ -71,13 +73,21 @@ impl Cleanup {
     /// Takes everything back; returns what could not be, as sentences.
     ///
     /// Stores are cleaned side by side, each from the newest item to the oldest, so that a manifest
-    /// is gone before its archive.
+    /// is gone before its archive. What is not in a store is another list of that kind.
     pub async fn run(&self) -> Vec<String> {
         let mut by_store: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
+        let mut limit = Duration::ZERO;
         for (_, undo) in self.list().items.drain(..).rev() {
-            by_store.entry(undo.place()).or_default().push(undo);
+            let place = match &undo {
+                Undo::Abort(store, ..) | Undo::Delete(store, _) => store.describe(),
+                Undo::Work(work) => {
+                    limit += work.limit;
+                    String::new()
+                }
+            };
+            by_store.entry(place).or_default().push(undo);
         }
-        let deadline = tokio::time::Instant::now() + LIMIT;
+        let deadline = tokio::time::Instant::now() + LIMIT.max(limit + LATE);
         let tasks: Vec<_> = by_store
             .into_values()
             .map(|items| tokio::spawn(take_back(items)))
@@ -88,7 +98,7 @@ impl Cleanup {
                 Ok(Ok(messages)) => left.extend(messages),
                 Ok(Err(panicked)) => left.push(format!("clean-up ended early: {panicked}")),
                 Err(_) => left.push(
-                    "clean-up did not end in time; what is left has no manifest and is no backup"
+                    "clean-up did not end in time; what is left in a store has no manifest and is no backup"
                         .to_owned(),
                 ),
             }
@@ -107,19 +117,20 @@ impl Cleanup {
 async fn take_back(items: Vec<Undo>) -> Vec<String> {
     let mut left = Vec::new();
     for undo in items {
-        let (what, result) = match &undo {
+        let (what, result) = match undo {
             Undo::Abort(store, key, handle) => (
-                format!("abort the upload of {}", store.locate(key)),
+                format!("abort the upload of {}", store.locate(&key)),
                 handle.abort().await,
             ),
             Undo::Delete(store, key) => (
-                format!("delete {}", store.locate(key)),
-                store.delete(key).await,
+                format!("delete {}", store.locate(&key)),
+                store.delete(&key).await,
             ),
-            Undo::Cluster(remover) => (
-                "remove the throw-away cluster".to_owned(),
-                remover.remove().await,
-            ),
+            Undo::Work(work) => {
+                let done = tokio::time::timeout(work.limit, (work.run)()).await;
+                let late = |_| Err(anyhow::anyhow!("it took longer than {:?}", work.limit));
+                (work.what, done.unwrap_or_else(late))
+            }
         };
         if let Err(error) = result {
             left.push(format!("could not {what}: {}", error::one_line(&error)));

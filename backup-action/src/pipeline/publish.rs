@@ -259,7 +259,7 @@ fn compare_with_manifest(index: &Index, manifest: &Manifest) -> Result<(), Damag
 }
 
 /// The server's version as the dump itself says it: `15.20 (Debian 15.20-1)`.
-fn dumped_from(index: &Index) -> Option<String> {
+pub fn dumped_from(index: &Index) -> Option<String> {
     const LINE: &str = "Dumped from database version ";
     index
         .entries

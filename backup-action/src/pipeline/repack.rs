@@ -37,8 +37,6 @@ pub struct Repacked {
     pub index: Index,
     /// Whether the dump is whole.
     pub completeness: Completeness,
-    /// The server's version as the dump gives it.
-    pub server_version: Option<String>,
     /// Keeps the directory.
     pub place: Place,
 }
@@ -92,13 +90,11 @@ pub async fn repack(
     upload.seal().await?;
     cleanup.disarm(ticket);
     let completeness = passed.scan.completeness.clone();
-    let server_version = passed.scan.server_version.clone();
     Ok(Repacked {
         index: passed.written.index(passed.scan, passed.digests?)?,
         store,
         key,
         completeness,
-        server_version,
         place,
     })
 }

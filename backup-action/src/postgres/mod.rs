@@ -8,6 +8,7 @@ pub mod inventory;
 mod passfile;
 pub mod preflight;
 pub mod psql;
+pub mod target;
 pub mod throwaway;
 pub mod tools;
 mod url;

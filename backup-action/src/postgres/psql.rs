@@ -2,9 +2,9 @@
 //! of connecting: libpq's. Every question runs in a read-only transaction.
 
 use super::connection::{Connection, redact};
-use crate::archive::index::Name;
+use crate::archive::index::{Name, to_hex};
 use crate::error::Explained;
-use crate::process::{Command, DeadlineExceeded, RunAs, capture};
+use crate::process::{Command, DeadlineExceeded, RunAs, capture, capture_with_input};
 use anyhow::Context;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -69,6 +69,40 @@ impl Psql {
              select coalesce(json_agg(answer::text), '[]') from ({sql}\n) as asked (answer)"
         );
         self.run(database, &sql, ASK_DEADLINE).await
+    }
+
+    /// Runs `script` in one session and stops at the first error. It reaches psql through its
+    /// standard input, behind a fresh `\restrict`: nothing in it is in an argument, and nothing in it
+    /// runs a program.
+    ///
+    /// # Errors
+    /// The server's message, secrets redacted; what the script did before stays unless it was in a
+    /// transaction.
+    pub async fn execute(
+        &self,
+        database: &Name,
+        script: &[u8],
+        deadline: Duration,
+    ) -> anyhow::Result<()> {
+        let mut key = [0; 24];
+        getrandom::fill(&mut key).context("could not get random bytes")?;
+        let guard = format!("\\restrict {}\n", to_hex(&key));
+        let input = [guard.as_bytes(), script, b"\n"].concat();
+        let command = Command::new(&self.program)
+            .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"])
+            .args(["-f", "-", "-d"])
+            .arg(self.connection.conninfo(Some(database.as_bytes())));
+        let command = self
+            .connection
+            .apply(command)
+            .env_scrub("PSQL")
+            .run_as(self.run_as.clone());
+        let output = capture_with_input(command, input, deadline, MAX_ANSWER_BYTES).await?;
+        if output.status.is_success() {
+            return Ok(());
+        }
+        let stderr = redact(&output.stderr, &self.connection.secrets());
+        anyhow::bail!("{}", cause(&stderr))
     }
 
     async fn run<T: DeserializeOwned>(

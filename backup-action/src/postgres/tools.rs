@@ -428,8 +428,13 @@ mod tests {
             "apk add postgresql17-client"
         );
         assert!(
-            install_line("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"", "linux", 17)
-                .starts_with("sudo dnf install -y postgresql17")
+            install_line(
+                "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"",
+                "linux",
+                17,
+                Package::Client
+            )
+            .starts_with("sudo dnf install -y postgresql17")
         );
         assert_eq!(
             install_line("", "macos", 17, Package::Client),

@@ -10,6 +10,7 @@ mod facts;
 mod keys;
 pub mod load;
 pub mod plan;
+pub mod read;
 mod reader;
 pub mod schema;
 mod script;
@@ -17,7 +18,7 @@ mod session;
 mod settings;
 mod source;
 mod statement;
-pub mod text;
 mod work;
 
-pub use work::{Archive, Failure, Load, Loaded, OnFailure};
+pub use source::Archive;
+pub use work::{Failure, Load, Loaded, OnFailure};

@@ -237,3 +237,77 @@ impl Plan {
 fn size(index: &Index, entries: &[usize]) -> u64 {
     entries.iter().map(|n| index.entries[*n].bytes()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::compress::Encoder;
+    use crate::archive::rebuild::rebuild;
+
+    fn index() -> Index {
+        let dump = "--\n-- PostgreSQL database cluster dump\n--\n\nSET client_encoding = 'UTF8';\n\nCREATE ROLE r;\n\n\
+            --\n-- Database \"d\" dump\n--\n\nSET x = 1;\n\n\
+            --\n-- Name: d; Type: DATABASE; Schema: -; Owner: r\n--\n\nCREATE DATABASE d;\n\n\\connect d\n\nSET x = 1;\n\n\
+            --\n-- Name: d; Type: DATABASE PROPERTIES; Schema: -; Owner: r\n--\n\nALTER DATABASE d SET y TO '1';\n\n\\connect d\n\nSET x = 1;\n\n\
+            --\n-- Name: s; Type: SCHEMA; Schema: -; Owner: r\n--\n\nCREATE SCHEMA s;\n\n\
+            --\n-- Name: t; Type: TABLE; Schema: s; Owner: r\n--\n\nCREATE TABLE s.t (a int);\n\n\
+            --\n-- Name: o; Type: TABLE; Schema: z; Owner: r\n--\n\nCREATE TABLE z.o (a int);\n\n\
+            --\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: r\n--\n\nCOPY s.t (a) FROM stdin;\n1\n\\.\n\n\
+            --\n-- Name: q; Type: SEQUENCE SET; Schema: s; Owner: r\n--\n\nSELECT pg_catalog.setval('s.q', 1, true);\n\n\
+            --\n-- Name: t c; Type: CONSTRAINT; Schema: s; Owner: r\n--\n\nALTER TABLE ONLY s.t ADD CONSTRAINT c PRIMARY KEY (a);\n\n\
+            --\n-- Name: t f; Type: FK CONSTRAINT; Schema: s; Owner: r\n--\n\nALTER TABLE ONLY s.t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES s.t(a);\n\n\
+            --\n-- PostgreSQL database dump complete\n--\n\n--\n-- PostgreSQL database cluster dump complete\n--\n\n";
+        let member = Encoder::default().encode(dump.as_bytes(), 1).unwrap();
+        rebuild(&member.bytes[..], |_| {}).unwrap().index
+    }
+
+    fn shown(index: &Index, entries: &[usize]) -> Vec<String> {
+        let entries = entries.iter().map(|n| &index.entries[*n]);
+        entries.map(|e| format!("{} {}", e.kind, e.name)).collect()
+    }
+
+    #[test]
+    fn every_entry_has_its_phase_and_every_connection_its_list() {
+        let index = index();
+        let whole = plan(&index, &Scope::Cluster).unwrap();
+        assert_eq!(shown(&index, &whole.globals), ["GLOBAL r"]);
+        let [d] = whole.databases.as_slice() else {
+            panic!("one database")
+        };
+        assert_eq!(shown(&index, &d.create), ["DATABASE d"]);
+        let lists: Vec<_> = d.before_data.iter().map(|l| shown(&index, l)).collect();
+        assert_eq!(
+            lists,
+            [
+                vec!["DATABASE PROPERTIES d"],
+                vec!["SCHEMA s", "TABLE t", "TABLE o"]
+            ]
+        );
+        assert_eq!(shown(&index, &d.data), ["TABLE DATA t"]);
+        assert_eq!(shown(&index, &d.keys), ["CONSTRAINT t c"]);
+        assert_eq!(
+            shown(&index, &d.after_data),
+            ["SEQUENCE SET q", "FK CONSTRAINT t f"]
+        );
+        assert_eq!(whole.entries().len(), 10);
+        assert_eq!(whole.steps(&index).len(), 5);
+    }
+
+    #[test]
+    fn a_schema_is_its_own_entries_and_an_unknown_one_an_error() {
+        let index = index();
+        let scope = |schema: &str| Scope::Schema {
+            database: "d".into(),
+            schema: schema.into(),
+        };
+        let tenant = plan(&index, &scope("s")).unwrap();
+        let d = &tenant.databases[0];
+        assert!(d.create.is_empty() && tenant.globals.is_empty());
+        assert_eq!(
+            shown(&index, &d.before_data.concat()),
+            ["SCHEMA s", "TABLE t"]
+        );
+        assert!(plan(&index, &scope("nope")).is_err());
+        assert!(plan(&index, &Scope::Database("nope".into())).is_err());
+    }
+}

@@ -6,7 +6,7 @@ use super::work::object;
 use crate::archive::index::{Index, Name, Sha256Digest, kind};
 use crate::archive::statements::EntryReader;
 use anyhow::Context;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The settings of one database of the archive, or of the globals.
@@ -57,13 +57,9 @@ impl Settings {
                 needed.extend(cursor.in_force.values().copied());
             }
         }
-        for number in needed {
-            let sha256 = index.entries[number].sha256;
-            if !settings.texts.contains_key(&sha256) {
-                let text = read_one(source, number).await?;
-                settings.texts.insert(sha256, text.into());
-            }
-        }
+        let mut seen = HashSet::new();
+        needed.retain(|number| seen.insert(index.entries[*number].sha256));
+        settings.texts = read_texts(source, &needed).await?;
         Ok(Arc::new(settings))
     }
 
@@ -123,21 +119,43 @@ pub(super) struct Cursor {
     pub(super) in_force: InForce,
 }
 
-async fn read_one(source: &Source, number: usize) -> anyhow::Result<Vec<u8>> {
-    let index = Arc::clone(source.index());
-    let entry = &index.entries[number];
-    let context = || format!("could not read {}", object(entry));
-    let mut reader = EntryReader::new(entry, false)?;
-    let mut statements = Vec::new();
-    let mut ranges = source.ranges(entry.ranges.clone());
-    while let Some(chunk) = ranges.next().await.with_context(context)? {
-        reader
-            .feed(&chunk.bytes, &mut statements)
-            .with_context(context)?;
+/// Reads settings in one pass: they stand together, mostly in one member.
+async fn read_texts(
+    source: &Source,
+    entries: &BTreeSet<usize>,
+) -> anyhow::Result<HashMap<Sha256Digest, Arc<[u8]>>> {
+    let index = source.index();
+    let mut ranges = Vec::new();
+    let mut owners = Vec::new();
+    for number in entries {
+        for range in &index.entries[*number].ranges {
+            ranges.push(*range);
+            owners.push(*number);
+        }
     }
-    reader.finish().with_context(context)?;
-    Ok(statements
-        .into_iter()
-        .flat_map(|statement| statement.for_psql())
-        .collect())
+    let mut bytes: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    let mut chunks = source.ranges(ranges);
+    while let Some(chunk) = chunks
+        .next()
+        .await
+        .context("could not read the settings of the dump")?
+    {
+        let text = bytes.entry(owners[chunk.range]).or_default();
+        text.extend_from_slice(&chunk.bytes);
+    }
+    let mut texts = HashMap::new();
+    for (number, bytes) in bytes {
+        let entry = &index.entries[number];
+        let context = || format!("could not read {}", object(entry));
+        let mut reader = EntryReader::new(entry, false)?;
+        let mut statements = Vec::new();
+        reader.feed(&bytes, &mut statements).with_context(context)?;
+        reader.finish().with_context(context)?;
+        let text: Vec<u8> = statements
+            .into_iter()
+            .flat_map(|statement| statement.for_psql())
+            .collect();
+        texts.insert(entry.sha256, text.into());
+    }
+    Ok(texts)
 }

@@ -1,10 +1,10 @@
 //! Ranges of the dump out of a stored archive, in order, with every member proved. Memory is bounded
 //! by a few spans for each reader; nothing is kept.
 
-use super::work::Archive;
 use crate::archive::index::{ByteRange, Index};
 use crate::archive::read::spans_for;
 use crate::pipeline::fetch::{self, Decoded, Want};
+use crate::store::{Key, Store};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -15,6 +15,17 @@ use tokio::task::JoinHandle;
 
 /// Bytes of archive that one reader fetches at a time; a member is not cut.
 const SPAN_BYTES: u64 = 512 * 1024;
+
+/// A stored archive that was not encrypted, or whose plain bytes the store gives.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// Where it is.
+    pub store: Store,
+    /// Its name there.
+    pub key: Key,
+    /// Its index, with its members.
+    pub index: Arc<Index>,
+}
 
 /// The archive, and how much of it was read.
 #[derive(Debug)]

@@ -163,3 +163,128 @@ fn table(tokens: &[Token]) -> Option<(Qualified, &[Token])> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::index::{Entry, Sha256Digest};
+    use crate::archive::statements::EntryReader;
+
+    fn tokens(sql: &str) -> Vec<Token> {
+        let entry = Entry {
+            database: None,
+            kind: "GLOBAL".into(),
+            schema: None,
+            name: "".into(),
+            owner: None,
+            ranges: Vec::new(),
+            sha256: Sha256Digest([0; 32]),
+            copy: None,
+        };
+        let mut statements = Vec::new();
+        let mut reader = EntryReader::new(&entry, false).unwrap();
+        reader.feed(sql.as_bytes(), &mut statements).unwrap();
+        statements.remove(0).tokens
+    }
+
+    #[test]
+    fn an_expression_that_calls_what_is_not_postgresqls_is_seen() {
+        for (expression, expected) in [
+            ("a > 1", false),
+            ("lower(a) = 'x'::text", false),
+            ("pg_catalog.lower(a) = 'x'", false),
+            ("a = 'x'::app.mood", false),
+            ("(p).x > 1", false),
+            ("app.known(a)", true),
+            ("\"we ird\".\"k(n\"(a)", true),
+            ("a OPERATOR(app.+) b", true),
+            ("a OPERATOR(pg_catalog.+) b", false),
+            ("'app.known(a)' <> a", false),
+            ("query_to_xml('select 1', true, true, '') IS NULL", true),
+        ] {
+            let sql = format!("CREATE TABLE s.t (a text, CONSTRAINT c CHECK (({expression})));");
+            let tokens = tokens(&sql);
+            let parts = parts(&tokens);
+            assert_eq!(parts.expressions.len(), 1, "{sql}");
+            assert_eq!(calls_out(parts.expressions[0]), expected, "{expression}");
+        }
+        // A type with arguments and a default are no checks of rows.
+        let sql = "CREATE TABLE s.t (g app.geometry(Point,4326), n int DEFAULT app.next());";
+        assert!(parts(&tokens(sql)).expressions.is_empty());
+    }
+
+    #[test]
+    fn generated_columns_partition_keys_and_parents_are_found() {
+        let sql = "CREATE TABLE s.t (a int, b int GENERATED ALWAYS AS (app.f(a)) STORED, c int GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME s.q)) INHERITS (s.p, \"x.y\".z) PARTITION BY RANGE (app.g(a));";
+        let tokens = tokens(sql);
+        let parts = parts(&tokens);
+        assert!(parts.is_partitioned);
+        let parents = [("s", "p"), ("x.y", "z")].map(|(a, b)| (a.into(), b.into()));
+        assert_eq!(parts.parents, parents);
+        let calls = parts.expressions.iter().filter(|part| calls_out(part));
+        assert_eq!(
+            calls.count(),
+            3,
+            "the sequence counts too: to be on the safe side"
+        );
+    }
+
+    #[test]
+    fn what_an_index_or_key_is_on_is_known_or_left_alone() {
+        let on = |sql: &str| {
+            let tokens = tokens(sql);
+            key(&tokens)
+                .map(|((schema, table), rest)| (format!("{schema}.{table}"), calls_out(rest)))
+        };
+        for (sql, expected) in [
+            (
+                "CREATE INDEX i ON s.t USING btree (a);",
+                Some(("s.t", false)),
+            ),
+            (
+                "CREATE UNIQUE INDEX i ON ONLY s.\"t x\" USING btree (lower(a));",
+                Some(("s.t x", false)),
+            ),
+            (
+                "CREATE INDEX i ON s.t USING btree (app.f(a));",
+                Some(("s.t", true)),
+            ),
+            (
+                "CREATE INDEX i ON s.t USING gin (a app.gin_trgm_ops);",
+                Some(("s.t", true)),
+            ),
+            (
+                "ALTER TABLE ONLY s.t ADD CONSTRAINT c PRIMARY KEY (a);",
+                Some(("s.t", false)),
+            ),
+            (
+                "ALTER TABLE ONLY s.t ADD CONSTRAINT c EXCLUDE USING gist (r WITH &&);",
+                Some(("s.t", false)),
+            ),
+            (
+                "ALTER TABLE ONLY s.t ADD CONSTRAINT c EXCLUDE USING gist (r WITH OPERATOR(app.&&));",
+                Some(("s.t", true)),
+            ),
+            (
+                "ALTER TABLE ONLY s.t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES s.u(a);",
+                None,
+            ),
+            ("ALTER TABLE ONLY s.t ADD CONSTRAINT c NOT NULL a;", None),
+            ("ALTER INDEX s.i ATTACH PARTITION s.j;", None),
+            ("CREATE INDEX i ON t USING btree (a);", None),
+        ] {
+            let expected = expected.map(|(table, calls)| (table.to_owned(), calls));
+            assert_eq!(on(sql), expected, "{sql}");
+        }
+        let table = ("s".into(), "t".into());
+        assert!(follows_key(
+            &tokens("ALTER TABLE s.t CLUSTER ON i;"),
+            &table
+        ));
+        assert!(!follows_key(
+            &tokens("ALTER TABLE s.u CLUSTER ON i;"),
+            &table
+        ));
+        assert!(!follows_key(&tokens("DROP TABLE s.t;"), &table));
+    }
+}

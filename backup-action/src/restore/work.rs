@@ -1,26 +1,14 @@
 //! What a restore is asked to do, what it shares among its sessions, and what it answers.
 
 use super::plan::{Phase, Plan};
-use super::source::Source;
+use super::source::{Archive, Source};
 use crate::archive::index::{Entry, Index, Name};
 use crate::archive::scanned::shown;
 use crate::pipeline::progress::Progress;
 use crate::postgres::psql::Psql;
-use crate::store::{Key, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A stored archive that was not encrypted, or whose plain bytes the store gives.
-#[derive(Clone, Debug)]
-pub struct Archive {
-    /// Where it is.
-    pub store: Store,
-    /// Its name there.
-    pub key: Key,
-    /// Its index, with its members.
-    pub index: Arc<Index>,
-}
 
 /// What a failed statement or table does to the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Every member of a gzip file.
-pub(super) fn gunzip(archive: &[u8]) -> Vec<u8> {
+pub(crate) fn gunzip(archive: &[u8]) -> Vec<u8> {
     let mut dump = Vec::new();
     MultiGzDecoder::new(archive).read_to_end(&mut dump).unwrap();
     dump

@@ -159,8 +159,8 @@ pub(crate) fn dumpall(cluster: &Cluster) -> Vec<u8> {
 /// Every object with its digests, as lines that can be compared.
 pub(crate) fn contents(index: &Index) -> Vec<String> {
     let entries = index.entries.iter().filter(|entry| {
-        !matches!(&*entry.kind, kind::META | kind::COMMENT | kind::SETTING)
-            && !(entry.database.is_none() && entry.name.as_bytes() == BOSS.as_bytes())
+        let of_boss = entry.database.is_none() && entry.name.as_bytes() == BOSS.as_bytes();
+        !matches!(&*entry.kind, kind::META | kind::COMMENT | kind::SETTING) && !of_boss
     });
     let mut lines: Vec<String> = entries
         .map(|entry| {

@@ -107,7 +107,7 @@ async fn a_failure_is_named_and_the_rest_goes_on_when_asked() {
     assert!(error.contains(gone), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_or_stands_still_ends_the_restore() {
     let test = "a_server_that_goes_away_or_stands_still_ends_the_restore";
     let Some(from) = source(test, None) else {

@@ -67,7 +67,10 @@ impl Run {
             .env("IT_MARKER", &marker)
             .env("PGAPPNAME", &marker)
             .env("AWS_EC2_METADATA_DISABLED", "true");
-        if matches!(name, "gate" | "verify" | "verify-receipt") {
+        if matches!(
+            name,
+            "gate" | "verify" | "restore" | "drill" | "verify-receipt"
+        ) {
             command.arg("--report").arg(dir.path().join("report.json"));
         }
         Run {

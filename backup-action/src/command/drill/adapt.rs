@@ -4,7 +4,7 @@
 use crate::archive::index::{Entry, Index, Name, Sha256Digest, kind};
 use crate::archive::object::Objects;
 use crate::proof::Replacement;
-use crate::restore::{Archive, text};
+use crate::restore::{Archive, read};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +37,11 @@ pub(super) async fn adapt(archive: &Archive, schema_only: bool) -> anyhow::Resul
     let tablespaces: Vec<usize> = (0..archive.index.entries.len())
         .filter(|number| objects.kind(*number) == "TABLESPACE")
         .collect();
-    for (number, statements) in text::statements(archive, &tablespaces).await? {
-        let Some(before) = statements.first().and_then(|sql| before_location(sql)) else {
+    for (number, statements) in read::statements(archive, &tablespaces).await? {
+        let Some(before) = statements
+            .first()
+            .and_then(|sql| before_location(&sql.bytes))
+        else {
             continue;
         };
         let statement = [before, b"''".as_slice(), b";"].concat();
@@ -101,12 +104,12 @@ pub(super) async fn template_encoding(archive: &Archive) -> anyhow::Result<Strin
     let Some(number) = encoding_setting(&archive.index) else {
         return Ok("UTF8".to_owned());
     };
-    let read = text::statements(archive, &[number]).await?;
+    let read = read::statements(archive, &[number]).await?;
     let sql = read
-        .first()
-        .and_then(|(_, statements)| statements.first())
+        .get(&number)
+        .and_then(|statements| statements.first())
         .context("the setting client_encoding is empty")?;
-    encoding_of(sql).context("the setting client_encoding has another form than pg_dump's")
+    encoding_of(&sql.bytes).context("the setting client_encoding has another form than pg_dump's")
 }
 
 /// Where the dump of `template1`, else of `postgres`, sets its encoding.

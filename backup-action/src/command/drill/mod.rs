@@ -12,7 +12,7 @@ use super::source::{self, Source};
 use crate::archive::index::{Index, Name, kind};
 use crate::check::{Check, CheckId};
 use crate::config::Config;
-use crate::pipeline::cleanup::Undo;
+use crate::pipeline::cleanup::{Undo, Work};
 use crate::pipeline::inspect::{self, Inspected};
 use crate::postgres::dump::{self, DumpOptions};
 use crate::postgres::throwaway::{self, Throwaway, Wanted};
@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 
 /// How long the start of the cluster may take, the image included.
 const START_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// How long its removal may take after a signal.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(6);
 
 /// Where psql and pg_dumpall start from; every cluster has it.
 fn maintenance() -> Name {
@@ -51,7 +54,12 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     let begun = Instant::now();
     context.progress.begin(Step::Preflight, 0);
     let cluster = start(config, &source).await?;
-    let ticket = context.cleanup.add(Undo::Cluster(cluster.remover()));
+    let remover = cluster.remover();
+    let ticket = context.cleanup.add(Undo::Work(Work {
+        what: "remove the throw-away cluster".to_owned(),
+        limit: REMOVAL_LIMIT,
+        run: Box::new(move || Box::pin(async move { remover.remove().await })),
+    }));
     journal.restored = Some(describe(config, &cluster));
     journal.took(Step::Preflight, begun);
 
@@ -182,7 +190,7 @@ async fn replay_and_prove(
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) if verdicts::is_damage(&error) => {
-            journal.check(verdicts::damaged(&error));
+            source::damaged(context, journal, source, &crate::error::one_line(&error)).await;
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -284,7 +292,7 @@ async fn prove(
     let mut proof = proof::compare(&archive.index, restored, &context);
     for open in proof.undecided.clone() {
         let mut reader = open.reader();
-        restore::text::rows(archive, open.archive, |bytes| reader.feed(bytes)).await?;
+        restore::read::rows(archive, open.archive, |bytes| reader.feed(bytes)).await?;
         proof.decide(&open, reader.finish());
     }
     Ok(proof)

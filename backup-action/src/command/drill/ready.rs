@@ -7,7 +7,7 @@ use crate::check::{Check, CheckId};
 use crate::command::source::Source;
 use crate::postgres::preflight::HexName;
 use crate::postgres::throwaway::Throwaway;
-use crate::restore::{Archive, text};
+use crate::restore::{Archive, read};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The answer, and what is worth a note.
@@ -121,9 +121,11 @@ async fn locales(archive: &Archive, cluster: &Throwaway) -> anyhow::Result<Vec<S
 async fn wanted_locales(archive: &Archive) -> anyhow::Result<Vec<(Name, String)>> {
     let databases = database_entries(&archive.index);
     let mut wanted = Vec::new();
-    for (number, statements) in text::statements(archive, &databases).await? {
+    for (number, statements) in read::statements(archive, &databases).await? {
         let name = &archive.index.entries[number].name;
-        let sql = statements.first().map(|sql| String::from_utf8_lossy(sql));
+        let sql = statements
+            .first()
+            .map(|sql| String::from_utf8_lossy(&sql.bytes));
         let found = sql.map(|sql| locales_of(&sql)).unwrap_or_default();
         wanted.extend(found.into_iter().map(|locale| (name.clone(), locale)));
     }

@@ -7,16 +7,12 @@ use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
 use crate::command::journal::Journal;
 use crate::config::Config;
-use crate::error;
 use crate::pipeline::inspect::Inspected;
 use crate::postgres::throwaway::{Engine, Throwaway};
 use crate::proof::Proof;
 use crate::report::format;
 use crate::report::restored::{Answered, Failed, Phase, Restored, Target};
 use crate::restore::Loaded;
-
-/// Names of a check's evidence; the report lists all.
-const SHOWN: usize = 5;
 
 /// Where the drill restores.
 pub(super) fn target(cluster: &Throwaway, image: Option<&str>) -> Target {
@@ -42,15 +38,6 @@ pub(super) fn target(cluster: &Throwaway, image: Option<&str>) -> Target {
 /// Whether the archive is to blame.
 pub(super) fn is_damage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Damaged>())
-}
-
-/// An archive that is not what its index says.
-pub(super) fn damaged(error: &anyhow::Error) -> Check {
-    Check::failed(
-        CheckId::ArchiveIntact,
-        error::one_line(error),
-        "This copy cannot be restored; use another copy or an older backup, and find out what changed it.",
-    )
 }
 
 /// Everything that follows from the restore and the proof. A defect that is known stays in the
@@ -126,7 +113,7 @@ fn complete(report: &Restored, loaded: &Loaded) -> Check {
     }
     Check::failed(
         CheckId::RestoreComplete,
-        format!("{} not restored: {}", left.len(), list(&left)),
+        format!("{} not restored: {}", left.len(), format::names(&left)),
         "A restore of this backup ends the same way: repair the object in production, or acknowledge it by name in [[drill.acknowledge]] with a reason.",
     )
 }
@@ -180,7 +167,11 @@ fn round_trip(report: &Restored) -> Check {
         .collect();
     Check::failed(
         CheckId::RoundTrip,
-        format!("{} different: {}{aside}", names.len(), list(&names)),
+        format!(
+            "{} different: {}{aside}",
+            names.len(),
+            format::names(&names)
+        ),
         "What comes back is not what production had; the report lists every object. Find out what changes it, or acknowledge it by name in [[drill.acknowledge]].",
     )
 }
@@ -253,19 +244,11 @@ pub(super) async fn questions(config: &Config, journal: &mut Journal, cluster: &
     } else {
         Check::failed(
             CheckId::Questions,
-            list(&wrong),
+            format::names(&wrong),
             "Ask production the same: either the backup or the expectation is out of date.",
         )
     });
     if let Some(report) = &mut journal.restored {
         report.questions = answered;
-    }
-}
-
-fn list(names: &[String]) -> String {
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown.join("; "),
-        more => format!("{}; and {more} more", shown.join("; ")),
     }
 }

@@ -3,27 +3,12 @@
 
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::command::journal::Journal;
-use crate::command::{Context, say};
 use crate::error;
-use crate::github::commands;
 use crate::pipeline::cleanup::{Cleanup, Undo};
 use crate::report::format;
-use crate::secret::Secret;
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use std::sync::Mutex;
-
-/// Registers the masks of `secrets` with the runner, before any child starts.
-pub(super) fn mask(context: &Context, secrets: &[Secret]) {
-    if context.runner.is_none() {
-        return;
-    }
-    for secret in secrets {
-        for line in commands::masks(secret) {
-            say(&format!("{line}\n"));
-        }
-    }
-}
 
 /// The answer of one store to a small object.
 pub(super) struct Probe {

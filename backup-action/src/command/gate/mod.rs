@@ -130,7 +130,7 @@ async fn preflight(
     let mut connection =
         Connection::resolve(config.database_url.as_ref(), &|name| std::env::var_os(name))?;
     journal.secrets = connection.secrets();
-    before::mask(context, &journal.secrets);
+    super::mask(context, &journal.secrets);
     journal.cluster = config
         .cluster
         .clone()

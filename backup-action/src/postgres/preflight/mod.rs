@@ -3,7 +3,7 @@
 
 mod judge;
 mod link;
-mod survey;
+pub(in crate::postgres) mod survey;
 
 use super::connection::Connection;
 use super::psql::Psql;

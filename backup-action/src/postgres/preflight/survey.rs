@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for HexName {
 
 /// The first answer of the server.
 #[derive(Debug, Deserialize)]
-pub(super) struct Contact {
+pub(in crate::postgres) struct Contact {
     pub(super) version_num: u32,
     pub(super) version: String,
     pub(super) backend: Backend,
@@ -49,7 +49,7 @@ impl Contact {
 
 /// A server process: the same number may come again, the same start may not.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Backend {
+pub(in crate::postgres) struct Backend {
     pid: i32,
     started: Option<String>,
 }
@@ -59,7 +59,7 @@ const BACKEND: &str = "json_build_object('pid', pg_backend_pid(), 'started', \
 
 /// Connects, and says which database it was: the one that was asked for, else `postgres`, else
 /// `template1`, as pg_dumpall does.
-pub(super) async fn contact(psql: &Psql) -> anyhow::Result<(Name, Contact)> {
+pub(in crate::postgres) async fn contact(psql: &Psql) -> anyhow::Result<(Name, Contact)> {
     let sql = format!(
         "select json_build_object(\
             'version_num', current_setting('server_version_num')::int, \

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Makes a cluster in the container and becomes its server.
 # $1 major version  $2 superuser  $3 settings, words NAME=VALUE  $4 an option of initdb that the
 # image may not know, or nothing  the rest: options of initdb

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs the script $1, with the arguments behind it, as the image's unprivileged user: PostgreSQL
 # refuses to run as root. Images bring different programs for that.
 script=$1
@@ -19,4 +20,5 @@ fi
 if command -v runuser >/dev/null; then
     exec runuser -u "$user" -- sh -c "$script" drill "$@"
 fi
+# shellcheck disable=SC2016 # the inner shell expands it
 exec su -s /bin/sh "$user" -c 'exec sh -c "$0" drill "$@"' "$script" "$@"
