@@ -426,6 +426,7 @@ mod tests {
                 entries                1,204             1,204
                 tables                    74                74
                 rows               4,880,024         4,880,024
+                phase                   time
                 roles                  0.3 s
                 pre-data               2.7 s  410 kB, 152 kB/s
                 data                8 m 20 s  701 MB, 1.4 MB/s
@@ -483,6 +484,7 @@ mod tests {
                 entries                1,204             1,204
                 tables                    74                74
                 rows               4,880,024         4,880,023
+                phase                   time
                 roles                  0.3 s
                 pre-data               2.7 s  410 kB, 152 kB/s
                 data                8 m 20 s  701 MB, 1.4 MB/s
