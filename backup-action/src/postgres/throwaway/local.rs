@@ -3,7 +3,7 @@
 
 use super::dir::Dir;
 use super::{
-    Engine, Home, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser, random_id,
+    Engine, Home, Throwaway, Wanted, bootstrap, last_lines, make_superuser, random_id,
     server_version, settings, tuning,
 };
 use crate::archive::index::Name;
