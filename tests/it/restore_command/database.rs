@@ -20,7 +20,7 @@ fn a_database_that_is_not_there_comes_back_with_its_properties() {
 }
 
 /// Keeps a session in the database, again and again, as a pool does.
-fn pool(target: &Cluster) -> impl FnOnce() + use<> {
+fn pool(target: &Cluster) -> impl FnOnce() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     let stop = Arc::new(AtomicBool::new(false));
@@ -28,7 +28,7 @@ fn pool(target: &Cluster) -> impl FnOnce() + use<> {
         .map(|_| {
             let mut command = target.psql_command("nostromo");
             command
-                .args(["-c", "insert into tenant_empresa_1.payroll select * from tenant_empresa_1.payroll limit 0; select pg_sleep(5)"])
+                .args(["-c", "insert into tenant_empresa_1.payroll select * from tenant_empresa_1.payroll limit 0; select pg_sleep(120)"])
                 .stdout(std::process::Stdio::null())
                 .stderr(std::process::Stdio::null());
             let stop = Arc::clone(&stop);
@@ -42,6 +42,7 @@ fn pool(target: &Cluster) -> impl FnOnce() + use<> {
         .collect();
     move || {
         stop.store(true, Ordering::Relaxed);
+        target.psql("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname ~ '^nostromo' and pid <> pg_backend_pid()");
         for thread in threads {
             drop(thread.join());
         }
