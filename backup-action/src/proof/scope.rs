@@ -97,7 +97,8 @@ pub(super) fn databases<'a>(index: &'a Index, context: &'a Context) -> BTreeSet<
         .collect()
 }
 
-/// How much takes part.
+/// How much takes part. Settings are compared too, but a dump of one database has others than that
+/// of a cluster; and the drill's own role is nothing that came back.
 pub(super) fn counts(index: &Index, context: &Context) -> Counts {
     let mut counts = Counts {
         databases: databases(index, context).len() as u64,
@@ -108,7 +109,10 @@ pub(super) fn counts(index: &Index, context: &Context) -> Counts {
         if !is_compared(entry, context) {
             continue;
         }
-        counts.entries += 1;
+        let is_ours = &*entry.kind == kind::GLOBAL && entry.name == context.drill_superuser;
+        if !is_ours && &*entry.kind != kind::SETTING {
+            counts.entries += 1;
+        }
         let schema = match &*entry.kind {
             "SCHEMA" => Some(&entry.name),
             _ => entry.schema.as_ref(),

@@ -244,7 +244,7 @@ fn restored(out: &mut String, report: &Report, done: &Restored, style: Style) {
     let title = format!("Restored {} into {target}", done.scope);
     section(out, &text(&title), style);
     for [name, archived, restored] in restored_words::table(done) {
-        let line = format!("    {:<10}  {archived:>16}  {restored:>16}", text(&name));
+        let line = format!("    {:<16}  {archived:>16}  {restored:>16}", text(&name));
         write_to(out, format_args!("{}\n", line.trim_end()));
     }
     if let Some(time) = restored_words::restore_time(report) {
