@@ -68,6 +68,10 @@ pub struct Source {
     pub client_version: String,
     /// Whether the roles' password verifiers are in the dump.
     pub role_passwords: bool,
+    /// The bootstrap superuser, the role that initdb made: since 16 what it granted can only be
+    /// granted again by a bootstrap superuser of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap_role: Option<Name>,
     /// Further options that pg_dumpall was given: a dump to compare with needs the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pg_dumpall_args: Vec<String>,

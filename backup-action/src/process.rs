@@ -4,11 +4,13 @@
 
 mod command;
 mod group;
+mod inside;
 pub mod stray;
 mod tail;
 
-pub use command::{Command, Inside, RunAs};
+pub use command::{Command, RunAs};
 pub use group::StopHandle;
+pub use inside::Inside;
 
 use anyhow::Context;
 use group::{Group, lock};

@@ -1,6 +1,7 @@
 //! Drills with the real binary: a backup goes into a throw-away cluster, and what came back is
 //! proved to be what went in; or the drill fails and says which object is to blame.
 
+mod containers;
 mod killed;
 mod round_trips;
 mod tampered;

@@ -11,6 +11,7 @@ mod drill;
 mod gate;
 mod postgres;
 mod proof;
+mod receipts;
 mod restore;
 mod restore_command;
 mod scan;

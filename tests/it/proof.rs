@@ -369,7 +369,12 @@ fn every_change_is_named() {
         return;
     };
     // A change, how it is undone, and what has to be said.
-    let changes: &[(&str, &str, &[(DifferenceKind, &str)])] = &[
+    type Change = (
+        &'static str,
+        &'static str,
+        &'static [(DifferenceKind, &'static str)],
+    );
+    let changes: &[Change] = &[
         (
             "update t set v = 'c' where id = 2",
             "update t set v = 'b' where id = 2",

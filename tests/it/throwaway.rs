@@ -34,6 +34,7 @@ fn wanted(engine: EngineChoice, major: u32, base: Option<PathBuf>) -> Wanted {
         image: None,
         pg_bin_dir: None,
         base_dir: base,
+        bootstrap: None,
         encoding: "UTF8".to_owned(),
         jobs: 2,
         tables: 100,
@@ -42,7 +43,7 @@ fn wanted(engine: EngineChoice, major: u32, base: Option<PathBuf>) -> Wanted {
 }
 
 /// The image that `cargo xtask image` makes, when Docker answers and has it.
-fn image(test: &str) -> Option<(String, u32)> {
+pub(crate) fn image(test: &str) -> Option<(String, u32)> {
     let majors = [15, 16, 17, 18, 14];
     let found = majors.into_iter().find_map(|major| {
         let image = format!("backup-action-test/postgres:{major}");
@@ -60,7 +61,7 @@ fn wanted_in(image: &str, major: u32) -> Wanted {
 }
 
 /// What docker prints; else what it says.
-fn docker(args: &[&str]) -> Result<String, String> {
+pub(crate) fn docker(args: &[&str]) -> Result<String, String> {
     let output = std_command("docker").args(args).output();
     let output = output.map_err(|error| error.to_string())?;
     if output.status.success() {

@@ -29,6 +29,16 @@ impl Cluster {
     /// Creates and starts a cluster whose bootstrap superuser is `superuser`; `name` tells the
     /// clusters of one task apart.
     pub(crate) fn start(bin_dir: &Path, name: &str, superuser: &str) -> Result<Self> {
+        Self::tuned(bin_dir, name, superuser, &[])
+    }
+
+    /// The same with further settings, `NAME=VALUE`, that win over its own.
+    pub(crate) fn tuned(
+        bin_dir: &Path,
+        name: &str,
+        superuser: &str,
+        settings: &[String],
+    ) -> Result<Self> {
         sweep()?;
         let owner = Owner::find()?;
         let data = owner.place(name)?;
@@ -45,7 +55,7 @@ impl Cluster {
             sockets,
         };
         cluster.init(&owner)?;
-        cluster.serve(&owner)?;
+        cluster.serve(&owner, settings)?;
         Ok(cluster)
     }
 
@@ -73,7 +83,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn serve(&mut self, owner: &Owner) -> Result<()> {
+    fn serve(&mut self, owner: &Owner, further: &[String]) -> Result<()> {
         let port = self.port.to_string();
         let sockets = format!("unix_socket_directories={}", self.sockets.display());
         let mut argv: Vec<OsString> = owner.prefix();
@@ -93,6 +103,9 @@ impl Cluster {
             "max_connections=20",
             "autovacuum=off",
         ] {
+            argv.extend(["-c", setting].map(OsString::from));
+        }
+        for setting in further {
             argv.extend(["-c", setting].map(OsString::from));
         }
         let log = self.data.join("server.log");

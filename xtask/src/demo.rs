@@ -1,6 +1,7 @@
-//! `cargo xtask demo`: the story in four acts, on a throw-away cluster. The gate opens; a dump is
-//! killed in the middle and the gate closes; the good backup is restored with gunzip and psql
-//! alone; the row counts are compared. The demo fails when an act does not end as it should.
+//! `cargo xtask demo`: the story in five acts, on a throw-away cluster. The gate opens; a dump is
+//! killed in the middle and the gate closes; a drill restores the good backup and proves it; it is
+//! restored with gunzip and psql alone; the row counts are compared. The demo fails when an act
+//! does not end as it should.
 
 use crate::cluster::Cluster;
 use crate::gate::{self, Profile};
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let backup = gate_opens(&stage)?;
     gate_closes(&stage, &backup)?;
+    drill_proves(&stage)?;
     let tables = restore(&stage, &backup)?;
     recap(&stage, &backup, tables);
     Ok(ExitCode::SUCCESS)
@@ -96,7 +98,7 @@ fn empty(dir: &Path) -> Result<()> {
                 .with_context(|| format!("could not remove {}", path.display()))?;
         }
     }
-    for play in ["good", "broken"] {
+    for play in ["good", "broken", "drill"] {
         for kind in ["report.json", "summary.md"] {
             let path = dir.join(format!("{play}-{kind}"));
             if path.exists() {
@@ -157,11 +159,35 @@ fn gate_closes(stage: &Stage, backup: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Act three: restore, dump again, compare.
+fn drill_proves(stage: &Stage) -> Result<()> {
+    act("3. a restore drill: the backup into a throw-away cluster, dumped again and compared");
+    let mut drill = proc::command(&stage.program);
+    drill.args(["drill", "--engine", "local", "--local"]);
+    drill.arg(store(stage)).arg("--pg-bin-dir");
+    drill.arg(stage.cluster.bin_dir());
+    let code = run_play(stage, "drill", drill, &[])?;
+    ensure!(
+        code == 0,
+        "the drill should have passed, but its exit code is {code}"
+    );
+    act("the job summary of the drill");
+    println!(
+        "{}",
+        fs::read_to_string(stage.dir.join("drill-summary.md"))?
+    );
+    Ok(())
+}
+
 /// Runs the gate with its screen on ours; returns its exit code.
 fn play(stage: &Stage, name: &str, args: &[&str]) -> Result<i32> {
+    let gate = gate::command(&stage.program, &stage.cluster, &store(stage));
+    run_play(stage, name, gate, args)
+}
+
+fn run_play(stage: &Stage, name: &str, mut gate: Command, args: &[&str]) -> Result<i32> {
     let report = stage.dir.join(format!("{name}-report.json"));
     let summary = stage.dir.join(format!("{name}-summary.md"));
-    let mut gate = gate::command(&stage.program, &stage.cluster, &store(stage));
     if let Some(s3) = &stage.s3 {
         gate.arg("--remote")
             .arg(format!("s3://{}/nostromo", s3.bucket))
@@ -219,9 +245,9 @@ fn broken_bin_dir(stage: &Stage) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Acts three and four. Returns the number of tables compared.
+/// Acts four and five. Returns the number of tables compared.
 fn restore(stage: &Stage, manifest: &Path) -> Result<usize> {
-    act("3. restore into a second cluster, with gunzip and psql alone");
+    act("4. restore into a second cluster, with gunzip and psql alone");
     let archive = gate::archive(manifest);
     // The bootstrap superuser has another name, or `CREATE ROLE postgres` would fail.
     let second = Cluster::start(stage.cluster.bin_dir(), "restored", "demo_admin")?;
@@ -231,7 +257,7 @@ fn restore(stage: &Stage, manifest: &Path) -> Result<usize> {
     );
     pipe(&archive, &second)?;
 
-    act("4. compare the two clusters");
+    act("5. compare the two clusters");
     let before = sample::row_counts(&stage.cluster)?;
     let after = sample::row_counts(&second)?;
     let rows: Vec<Vec<String>> = before
@@ -278,6 +304,7 @@ fn recap(stage: &Stage, manifest: &Path, tables: usize) {
     let rows = [
         ("the gate opened on a healthy cluster", "exit 0"),
         ("the gate closed on a dump killed in the middle", "exit 1"),
+        ("a drill restored it and proved it equal", "exit 0"),
         ("gunzip and psql restored the archive", "no error"),
         (
             "every table has its rows again",
@@ -290,5 +317,5 @@ fn recap(stage: &Stage, manifest: &Path, tables: usize) {
     print!("{}", table::render(&["what", "seen"], &rows));
     println!("\nLook at it: {}", stage.dir.display());
     println!("  {}", gate::archive(manifest).display());
-    println!("  good-report.json, good-summary.md, broken-report.json, broken-summary.md");
+    println!("  good-, broken- and drill-report.json; good-, broken- and drill-summary.md");
 }

@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod bench_restore;
 mod ci;
 mod cluster;
 mod codegen;
@@ -47,6 +48,8 @@ enum Task {
     Ci(ci::Args),
     /// Measure the gate against pg_dumpall and against the shell runbook
     Bench(bench::Args),
+    /// Measure a drill's restore against gunzip and psql, and one tenant against all
+    BenchRestore(bench_restore::Args),
     /// Write what is generated: action.yml and the tables of README.md
     Codegen(codegen::Args),
     /// Make an image with PostgreSQL for the tests, without a registry
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::BenchRestore(args) => bench_restore::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Setup => setup::show(),

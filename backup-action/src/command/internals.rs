@@ -1,8 +1,10 @@
-//! `internals`: prints what is generated from the lists in the code, for `cargo xtask codegen`.
+//! `internals`: prints what is generated from the lists in the code, for `cargo xtask codegen`, and
+//! what the benchmarks have to know.
 
 use super::{ExitStatus, print};
 use crate::error::Usage;
 use crate::github::action;
+use crate::postgres::throwaway;
 use crate::settings::SETTINGS;
 use clap::ArgMatches;
 
@@ -23,6 +25,10 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitStatus> {
         ["readme", "outputs"] => action::readme_outputs(),
         ["readme", "checks"] => action::readme_checks(),
         ["readme", "exit-codes"] => action::readme_exit_codes(),
+        ["drill-settings"] => {
+            let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+            throwaway::settings(jobs, 1000).join("\n") + "\n"
+        }
         other => {
             return Err(Usage::new(format!("unknown internals \"{}\"", other.join(" "))).into());
         }

@@ -163,7 +163,6 @@ fn is_named_failed(key: &Key) -> bool {
 ///
 /// # Errors
 /// A store does not answer.
-#[expect(dead_code, reason = "for the drill")]
 pub(crate) async fn trend(
     stores: &[Store],
     system_identifier: Option<&str>,

@@ -4,6 +4,8 @@
 use super::progress::Progress;
 use crate::archive::index::Index;
 use crate::archive::read::{Span, decode_span};
+use crate::archive::validate::Damaged;
+use crate::error;
 use crate::store::{Key, Store};
 use anyhow::Context;
 use bytes::Bytes;
@@ -94,9 +96,10 @@ async fn fetch(
         match want {
             Want::Dump => decode_span(&index, &span, &stored, |block| {
                 dump.extend_from_slice(block)
-            })?,
-            Want::Proof => decode_span(&index, &span, &stored, |_| {})?,
+            }),
+            Want::Proof => decode_span(&index, &span, &stored, |_| {}),
         }
+        .map_err(|error| Damaged(error::one_line(&error)))?;
         Ok(Decoded { span, stored, dump })
     })
     .await

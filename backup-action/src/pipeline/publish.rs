@@ -152,6 +152,16 @@ pub async fn load_index(store: &Store, manifest: &Manifest) -> anyhow::Result<In
 /// # Errors
 /// See [`load_index`].
 pub async fn load_index_at(store: &Store, key: &Key, manifest: &Manifest) -> anyhow::Result<Index> {
+    let info = store.head(key).await.context("could not read the index")?;
+    if let Some(info) = info
+        && info.bytes != manifest.index_bytes
+    {
+        return Err(Damaged(format!(
+            "index_bytes: the stored index has {} bytes, the manifest says {}",
+            info.bytes, manifest.index_bytes
+        ))
+        .into());
+    }
     let bytes = store
         .get(key, manifest.index_bytes)
         .await
@@ -308,6 +318,7 @@ mod tests {
                 server_version: "15.20".to_owned(),
                 client_version: String::new(),
                 role_passwords: false,
+                bootstrap_role: None,
                 pg_dumpall_args: Vec::new(),
             },
             archive: ArchiveSummary {

@@ -1,6 +1,7 @@
 //! What to start: program, arguments, environment, and as which user. Secrets have a way into the
 //! environment and none into the arguments.
 
+use super::inside::Inside;
 use crate::error::{Explained, Usage};
 use crate::secret::Secret;
 use anyhow::Context;
@@ -118,7 +119,13 @@ impl Command {
             }
             Some(RunAs::Container(inside)) => {
                 let mut command = new(&inside.docker);
-                command.args(self.container_args(inside));
+                let handed_on = self.env.iter().filter(|(_, value)| value.is_some());
+                command.args(inside.exec(
+                    &self.program,
+                    &self.args,
+                    self.cwd.as_deref(),
+                    handed_on.map(|(key, _)| key.as_os_str()),
+                ));
                 command
             }
         };
@@ -155,25 +162,6 @@ impl Command {
             (None, None) => {}
         }
         Ok(command)
-    }
-
-    /// Variables are named, and docker takes their values from its own environment: so no secret is
-    /// an argument.
-    fn container_args(&self, inside: &Inside) -> Vec<OsString> {
-        let mut args: Vec<OsString> = ["exec", "-i", "-u", &inside.user, "-w"]
-            .map(Into::into)
-            .into();
-        args.push(self.cwd.clone().unwrap_or_else(|| "/".into()).into());
-        for (key, value) in &self.env {
-            if value.is_some() {
-                args.push("-e".into());
-                args.push(key.clone());
-            }
-        }
-        args.push(inside.container.clone().into());
-        args.push(self.program.clone().into());
-        args.extend(self.args.iter().cloned());
-        args
     }
 
     /// sudo resets the environment, so variables travel as arguments of `env`, which is why no
@@ -237,17 +225,6 @@ pub enum RunAs {
     /// In a container: program and paths are those of its image. Killing such a child ends
     /// docker's command line; what it started ends with the container.
     Container(Inside),
-}
-
-/// Where a child runs that runs in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inside {
-    /// docker's command line.
-    pub docker: PathBuf,
-    /// The container's name.
-    pub container: String,
-    /// Name or number of a user of the image.
-    pub user: String,
 }
 
 impl RunAs {
@@ -402,15 +379,16 @@ mod tests {
             container: "c".into(),
             user: "999".into(),
         };
-        assert_eq!(
-            command.container_args(&inside).join(OsStr::new(" ")),
-            "exec -i -u 999 -w / -e PGPASSWORD -e PGPORT c /usr/bin/psql -X"
-        );
         let built = command
             .run_as(Some(RunAs::Container(inside)))
             .build()
             .unwrap();
         assert_eq!(built.get_program(), "/usr/bin/docker");
+        let args: Vec<&OsStr> = built.get_args().collect();
+        assert_eq!(
+            args.join(OsStr::new(" ")),
+            "exec -i -u 999 -w / -e PGPASSWORD -e PGPORT c /usr/bin/psql -X"
+        );
         let password = built.get_envs().find(|(key, _)| *key == "PGPASSWORD");
         assert_eq!(password.unwrap().1, Some(OsStr::new("hunter2")));
     }

@@ -164,6 +164,41 @@ pub fn answer(question: &Answered) -> String {
     )
 }
 
+/// What has to be seen, with its titles: what was not restored, what differs, what was accepted,
+/// what was asked.
+pub fn findings(restored: &Restored) -> [(&'static str, Vec<String>); 4] {
+    let differences = restored.proof.iter().flat_map(|proof| &proof.differences);
+    [
+        ("What could not be restored", failures(restored)),
+        ("What differs", differences.map(difference).collect()),
+        ("Acknowledged", acknowledged(restored)),
+        ("Questions", restored.questions.iter().map(answer).collect()),
+    ]
+}
+
+/// What is good to know, with its titles.
+pub fn background(report: &Report, restored: &Restored) -> [(&'static str, Vec<String>); 2] {
+    let harmless = restored.proof.as_ref().map(harmless);
+    [
+        ("Restore times, last drills", trend(report)),
+        ("Known harmless differences", harmless.unwrap_or_default()),
+    ]
+}
+
+/// The figures and the phases, each below a line that names its columns.
+pub fn table(restored: &Restored) -> Vec<[String; 3]> {
+    let mut table = Vec::new();
+    if let Some(proof) = &restored.proof {
+        table.push(["", "in the archive", "restored"].map(str::to_owned));
+        table.extend(rows(proof));
+    }
+    if !restored.phases.is_empty() {
+        table.push(["phase", "time", ""].map(str::to_owned));
+        table.extend(phases(restored));
+    }
+    table
+}
+
 /// One line a figure: its name, the archive's, what came back.
 pub fn rows(proof: &ProofSummary) -> Vec<[String; 3]> {
     let (archived, restored) = (&proof.archived, &proof.restored);

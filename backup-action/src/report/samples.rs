@@ -26,6 +26,7 @@ fn source() -> Source {
         server_version: "15.20".to_owned(),
         client_version: "15.20".to_owned(),
         role_passwords: true,
+        bootstrap_role: None,
         pg_dumpall_args: Vec::new(),
     }
 }

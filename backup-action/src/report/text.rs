@@ -237,62 +237,22 @@ fn at_most(max: usize, out: &mut String, title: &str, lines: &[String], style: S
 
 /// What a restore or drill did: what differs first, then its figures.
 fn restored(out: &mut String, report: &Report, done: &Restored, style: Style) {
-    let failures = restored_words::failures(done);
-    at_most(
-        MAX_OBJECTS,
-        out,
-        "What could not be restored",
-        &failures,
-        style,
-    );
-    if let Some(proof) = &done.proof {
-        let differences = proof.differences.iter();
-        let differences: Vec<_> = differences.map(restored_words::difference).collect();
-        at_most(MAX_OBJECTS, out, "What differs", &differences, style);
+    for (title, lines) in restored_words::findings(done) {
+        at_most(MAX_OBJECTS, out, title, &lines, style);
     }
-    let acknowledged = restored_words::acknowledged(done);
-    at_most(MAX_OBJECTS, out, "Acknowledged", &acknowledged, style);
-    let answers: Vec<_> = done.questions.iter().map(restored_words::answer).collect();
-    at_most(MAX_OBJECTS, out, "Questions", &answers, style);
-    let into = format!(
-        "Restored {} into {}",
-        done.scope,
-        restored_words::target(done)
-    );
-    section(out, &text(&into), style);
-    if let Some(proof) = &done.proof {
-        let head = ["", "in the archive", "restored"].map(str::to_owned);
-        for [name, archived, restored] in std::iter::once(head).chain(restored_words::rows(proof)) {
-            write_to(
-                out,
-                format_args!("    {name:<10}  {archived:>16}  {restored:>16}\n"),
-            );
-        }
-    }
-    for [name, time, size] in restored_words::phases(done) {
-        let line = format!("    {:<10}  {time:>16}  {size}", text(&name));
+    let target = restored_words::target(done);
+    let title = format!("Restored {} into {target}", done.scope);
+    section(out, &text(&title), style);
+    for [name, archived, restored] in restored_words::table(done) {
+        let line = format!("    {:<10}  {archived:>16}  {restored:>16}", text(&name));
         write_to(out, format_args!("{}\n", line.trim_end()));
     }
     if let Some(time) = restored_words::restore_time(report) {
         push_wrapped(out, 4, &format!("restore time: {time}"), style, None);
     }
-    let trend = restored_words::trend(report);
-    at_most(
-        MAX_OBJECTS,
-        out,
-        "Restore times, last drills",
-        &trend,
-        style,
-    );
-    let harmless = done.proof.as_ref().map(restored_words::harmless);
-    let harmless = harmless.unwrap_or_default();
-    at_most(
-        MAX_OBJECTS,
-        out,
-        "Known harmless differences",
-        &harmless,
-        style,
-    );
+    for (title, lines) in restored_words::background(report, done) {
+        at_most(MAX_OBJECTS, out, title, &lines, style);
+    }
 }
 
 fn copies(out: &mut String, report: &Report, style: Style) {
@@ -466,6 +426,7 @@ mod tests {
                 entries                1,204             1,204
                 tables                    74                74
                 rows               4,880,024         4,880,024
+                phase                   time
                 roles                  0.3 s
                 pre-data               2.7 s  410 kB, 152 kB/s
                 data                8 m 20 s  701 MB, 1.4 MB/s
@@ -523,6 +484,7 @@ mod tests {
                 entries                1,204             1,204
                 tables                    74                74
                 rows               4,880,024         4,880,023
+                phase                   time
                 roles                  0.3 s
                 pre-data               2.7 s  410 kB, 152 kB/s
                 data                8 m 20 s  701 MB, 1.4 MB/s

@@ -50,6 +50,10 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
         ..place.clone()
     };
     script::run(&maintenance, &plan.create, |_, _| {}).await?;
+    // Without the database there is nothing to connect to; its own failure says why.
+    if work.failed_any(&plan.create) {
+        return Ok(());
+    }
     let mut facts = Facts::default();
     for connection in &plan.before_data {
         script::run(&place, connection, |number, statement| {

@@ -143,6 +143,14 @@ impl Work {
         Ok(())
     }
 
+    /// Whether one of `entries` was noted as failed.
+    pub(super) fn failed_any(&self, entries: &[usize]) -> bool {
+        let found = self.found();
+        entries
+            .iter()
+            .any(|entry| found.failures.contains_key(entry))
+    }
+
     /// A table is loaded.
     pub(super) fn copied(&self, rows: u64) {
         let mut found = self.found();

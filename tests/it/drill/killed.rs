@@ -7,7 +7,7 @@
 use super::drill;
 use crate::gate::world::{World, assert_no_session, own};
 use crate::support::cluster::is_running;
-use crate::support::run::Run;
+use crate::support::run::{Run, files};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,11 +58,24 @@ fn reached(place: &Path, moment: Moment) -> bool {
     match moment {
         Moment::Directory => true,
         Moment::Server => cluster.join("data/postmaster.pid").exists(),
-        // postgres and template1 have numbers below.
-        Moment::Database => std::fs::read_dir(cluster.join("data/base"))
-            .is_ok_and(|bases| bases.flatten().count() > 3),
-        Moment::Rows => processes(place).iter().any(|line| line.contains(" COPY")),
+        // Besides postgres and the templates.
+        Moment::Database => databases(&cluster) > 3,
+        // Each of the four has some 7 MB before there are rows.
+        Moment::Rows => databases(&cluster) > 3 && bytes(&cluster.join("data/base")) > 34_000_000,
     }
+}
+
+fn databases(cluster: &Path) -> usize {
+    let entries = std::fs::read_dir(cluster.join("data/base"));
+    entries.map_or(0, |bases| bases.flatten().count())
+}
+
+fn bytes(dir: &Path) -> u64 {
+    let sizes = files(dir).into_iter().map(|file| {
+        let metadata = std::fs::metadata(file);
+        metadata.map_or(0, |metadata| metadata.len())
+    });
+    sizes.sum()
 }
 
 #[test]
@@ -70,7 +83,7 @@ fn a_drill_that_is_killed_is_cleaned_up_by_the_next() {
     let Some(cluster) = own("drill::killed") else {
         return;
     };
-    cluster.sample(6, 4000);
+    cluster.sample(6, 12_000);
     let world = World::local(&cluster);
     world.passes(world.gate());
     let before = world.snapshot().local;
@@ -110,7 +123,7 @@ fn a_signal_ends_a_drill_and_removes_its_cluster() {
     let Some(cluster) = own("drill::signals") else {
         return;
     };
-    cluster.sample(6, 4000);
+    cluster.sample(6, 12_000);
     let world = World::local(&cluster);
     world.passes(world.gate());
     let before = world.snapshot().local;

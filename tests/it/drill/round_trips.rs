@@ -14,7 +14,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 /// The drill passed, and the proof lists nothing but the drill's own superuser as different.
-fn proved(ended: &Ended, rows: u64) {
+pub(super) fn proved(ended: &Ended, rows: u64) {
     assert_eq!(ended.code, 0, "{}", ended.all());
     let report = ended.report();
     let restored = &report["restored"];
@@ -45,7 +45,7 @@ fn proved(ended: &Ended, rows: u64) {
 }
 
 /// Loads `fixtures/sql/hostile.sql` as the superuser `postgres`.
-fn load_hostile(cluster: &Cluster) {
+pub(super) fn load_hostile(cluster: &Cluster) {
     let sql = std::fs::read(root().join("fixtures/sql/hostile.sql")).unwrap();
     let mut psql = cluster.psql_command("postgres");
     psql.env("PGHOST", &cluster.socket_dir)

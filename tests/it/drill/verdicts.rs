@@ -82,10 +82,10 @@ fn questions_are_asked_and_a_wrong_answer_fails() {
 }
 
 /// A materialised view that needs the search_path of production: every restore of it fails.
-const DEFECT: &str = "create schema m; create function m.plain(text) returns text language sql as 'select lower($1)';
+const DEFECT: &str = "create schema m; set search_path = m; create function m.plain(text) returns text language sql as 'select lower($1)';
     create function m.slug(text) returns text language sql as 'select plain($1)';
     create table m.t (v text); insert into m.t values ('A');
-    set search_path = m; create materialized view m.stats as select m.slug(v) from m.t; create index on m.stats (slug);";
+    create materialized view m.stats as select m.slug(v) from m.t; create index on m.stats (slug);";
 
 #[test]
 fn a_defect_is_named_and_can_be_acknowledged_until_its_day() {

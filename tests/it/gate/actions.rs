@@ -69,8 +69,37 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
         bad.summary
     );
 
+    // The same step with another command: a drill of what the gate stored, then its receipt.
+    let other = |command: &str| {
+        let vars = [
+            ("COMMAND", command),
+            ("LOCAL", store.path().to_str().unwrap()),
+            ("PG_BIN_DIR", cluster.bin_dir.to_str().unwrap()),
+            ("ENGINE", "local"),
+        ];
+        run_act(&act, Path::new(PROGRAM), &vars, &[], &[])
+    };
+    let drill = other("drill");
+    assert!(drill.success, "{}", drill.log);
+    assert_eq!(drill.outputs["passed"], "true", "{}", drill.log);
+    assert!(
+        drill.summary.contains("Restore drill passed"),
+        "{}",
+        drill.summary
+    );
+    let receipt = other("verify-receipt");
+    assert!(receipt.success, "{}", receipt.log);
+    assert_eq!(receipt.outputs["passed"], "true", "{}", receipt.log);
+
     for secret in forms(&[PASSWORD.to_owned()]) {
-        for text in [&good.log, &good.summary, &bad.log, &bad.summary] {
+        for text in [
+            &good.log,
+            &good.summary,
+            &bad.log,
+            &bad.summary,
+            &drill.log,
+            &drill.summary,
+        ] {
             assert!(!text.contains(&secret), "{secret} in {text}");
         }
     }

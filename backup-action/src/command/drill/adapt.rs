@@ -3,6 +3,7 @@
 
 use crate::archive::index::{Entry, Index, Name, Sha256Digest, kind};
 use crate::archive::object::Objects;
+use crate::command::source::Source;
 use crate::proof::Replacement;
 use crate::restore::{Archive, read};
 use anyhow::Context;
@@ -20,11 +21,41 @@ pub(super) struct Adapted {
     pub(super) replaced: BTreeMap<usize, Replacement>,
 }
 
-/// Tablespaces lie inside the data directory, since the directories of production are not there.
+/// The bootstrap superuser of the archived cluster: as the manifest has it, else `postgres` where
+/// there is such a role.
+pub(super) fn bootstrap(source: &Source) -> Option<Name> {
+    let known = source.manifest.as_ref();
+    let known = known.and_then(|manifest| manifest.source.bootstrap_role.clone());
+    known.or_else(|| {
+        let postgres = Name::from("postgres");
+        creation_of(&source.index, &postgres).map(|_| postgres)
+    })
+}
+
+/// The entry that creates a role of a plain name.
+fn creation_of(index: &Index, role: &Name) -> Option<usize> {
+    let name = role.to_lossy();
+    let digests = [
+        format!("CREATE ROLE {name};"),
+        format!("CREATE ROLE \"{name}\";"),
+    ]
+    .map(|sql| Sha256Digest(Sha256::digest(sql).into()));
+    index
+        .entries
+        .iter()
+        .position(|entry| &*entry.kind == kind::GLOBAL && digests.contains(&entry.sha256))
+}
+
+/// Tablespaces lie inside the data directory, since the directories of production are not there;
+/// the bootstrap superuser `bootstrap` exists already.
 ///
 /// # Errors
 /// The archive cannot be read.
-pub(super) async fn adapt(archive: &Archive, schema_only: bool) -> anyhow::Result<Adapted> {
+pub(super) async fn adapt(
+    archive: &Archive,
+    bootstrap: &Name,
+    schema_only: bool,
+) -> anyhow::Result<Adapted> {
     let mut adapted = Adapted::default();
     if schema_only {
         let entries = archive.index.entries.iter().enumerate();
@@ -33,6 +64,7 @@ pub(super) async fn adapt(archive: &Archive, schema_only: bool) -> anyhow::Resul
             .map(|(number, _)| number)
             .collect();
     }
+    adapted.skip.extend(creation_of(&archive.index, bootstrap));
     let objects = Objects::of(&archive.index);
     let tablespaces: Vec<usize> = (0..archive.index.entries.len())
         .filter(|number| objects.kind(*number) == "TABLESPACE")

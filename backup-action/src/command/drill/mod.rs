@@ -6,24 +6,28 @@ mod questions;
 mod ready;
 mod verdicts;
 
-use super::Context;
 use super::journal::Journal;
 use super::source::{self, Source};
+use super::{Context, receipts, stores};
 use crate::archive::index::{Index, Name, kind};
 use crate::check::{Check, CheckId};
-use crate::config::Config;
+use crate::config::{Config, OncePer};
 use crate::pipeline::cleanup::{Undo, Work};
 use crate::pipeline::inspect::{self, Inspected};
 use crate::postgres::dump::{self, DumpOptions};
 use crate::postgres::throwaway::{self, Throwaway, Wanted};
 use crate::process::Running;
 use crate::proof::{self, Proof};
+use crate::receipt::Kind;
+use crate::report::format;
 use crate::report::restored::Restored;
 use crate::report::words::Step;
 use crate::restore::plan::{self, Scope};
 use crate::restore::{self, Archive, Load, Loaded, OnFailure};
+use crate::store::Store;
 use adapt::Adapted;
 use anyhow::Context as _;
+use jiff::tz::Offset;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -45,15 +49,37 @@ fn maintenance() -> Name {
 /// cannot be found, an engine that does not start, and trouble of ours.
 pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
     let config = &context.config;
-    journal.required = required(config, false);
+    let stores = stores(config).await?;
+    if let Some(check) = passed_already(config, &stores, journal).await? {
+        journal.required = vec![CheckId::DrillFresh];
+        journal.check(check);
+        return Ok(());
+    }
+    journal.required = required(config, !stores.is_empty());
     sweep(config, journal).await;
     let Some(source) = source::resolve(context, journal).await? else {
+        receipts::store(context, journal, &stores, Kind::Drill).await;
         return Ok(());
     };
+    trend(journal, &stores, &source).await;
 
+    match drill(context, journal, &source).await {
+        Ok(()) => {}
+        Err(error) if verdicts::is_damage(&error) => {
+            source::damaged(context, journal, &source, &crate::error::one_line(&error)).await;
+        }
+        Err(error) => return Err(error),
+    }
+    receipts::store(context, journal, &stores, Kind::Drill).await;
+    Ok(())
+}
+
+/// From the cluster's start to its end.
+async fn drill(context: &Context, journal: &mut Journal, source: &Source) -> anyhow::Result<()> {
+    let config = &context.config;
     let begun = Instant::now();
     context.progress.begin(Step::Preflight, 0);
-    let cluster = start(config, &source).await?;
+    let cluster = start(config, source).await?;
     let remover = cluster.remover();
     let ticket = context.cleanup.add(Undo::Work(Work {
         what: "remove the throw-away cluster".to_owned(),
@@ -63,7 +89,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     journal.restored = Some(describe(config, &cluster));
     journal.took(Step::Preflight, begun);
 
-    replay_and_prove(context, journal, &source, &cluster).await?;
+    replay_and_prove(context, journal, source, &cluster).await?;
 
     match cluster.stop().await {
         Ok(()) => {
@@ -78,6 +104,68 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         )),
     }
     Ok(())
+}
+
+/// The stores that keep the receipt; none when a file is drilled and no store is named.
+async fn stores(config: &Config) -> anyhow::Result<Vec<Store>> {
+    match (&config.local, &config.remote) {
+        (None, None) => Ok(Vec::new()),
+        _ => stores::open(config).await,
+    }
+}
+
+/// With `--once-per`: the answer that a drill passed recently enough, so that none is needed.
+async fn passed_already(
+    config: &Config,
+    stores: &[Store],
+    journal: &Journal,
+) -> anyhow::Result<Option<Check>> {
+    let Some(once_per) = config.drill.once_per else {
+        return Ok(None);
+    };
+    let now = journal.started_at;
+    let drills = receipts::newest_passed_drill(stores, None, now).await?;
+    let Some(found) = drills.newest else {
+        return Ok(None);
+    };
+    let report = found.receipt.report();
+    let day = |time| Offset::UTC.to_datetime(time).date();
+    let (passed, today) = (day(report.finished_at), day(now));
+    let age = now.duration_since(report.finished_at).as_secs();
+    let is_recent = match once_per {
+        OncePer::Month => (passed.year(), passed.month()) == (today.year(), today.month()),
+        OncePer::Time(time) => age >= 0 && age.unsigned_abs() < time.as_secs(),
+    };
+    // A matrix over images drills each of them.
+    let image = report
+        .restored
+        .as_ref()
+        .and_then(|restored| restored.target.image.as_ref());
+    let is_same = config.drill.image.is_none() || config.drill.image.as_ref() == image;
+    Ok((is_recent && is_same).then(|| {
+        Check::passed(
+            CheckId::DrillFresh,
+            format!("passed {}: {}", format::old(age), found.key),
+        )
+    }))
+}
+
+/// The restore times of earlier drills.
+async fn trend(journal: &mut Journal, stores: &[Store], source: &Source) {
+    let cluster = source
+        .manifest
+        .as_ref()
+        .and_then(|manifest| manifest.source.system_identifier.as_deref());
+    match receipts::trend(stores, cluster).await {
+        Ok((past, unreadable)) => {
+            journal.trend = past;
+            journal.notes.extend(unreadable);
+        }
+        Err(error) => journal.notes.push(format!(
+            "earlier drills could not be listed: {}",
+            crate::error::one_line(&error)
+        )),
+    }
 }
 
 fn required(config: &Config, stored: bool) -> Vec<CheckId> {
@@ -126,6 +214,7 @@ async fn start(config: &Config, source: &Source) -> anyhow::Result<Throwaway> {
         image: config.drill.image.clone(),
         pg_bin_dir: config.pg_bin_dir.clone(),
         base_dir: config.drill.dir.clone(),
+        bootstrap: adapt::bootstrap(source),
         encoding: adapt::template_encoding(&archive).await?,
         jobs: config.jobs,
         tables: most_tables(&source.index),
@@ -184,17 +273,10 @@ async fn replay_and_prove(
     }
 
     let begun = Instant::now();
-    let adapted = adapt::adapt(&archive, config.drill.schema_only).await?;
+    let adapted = adapt::adapt(&archive, &cluster.bootstrap, config.drill.schema_only).await?;
     let loaded = replay(context, &archive, cluster, &adapted).await;
     journal.took(Step::Restore, begun);
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(error) if verdicts::is_damage(&error) => {
-            source::damaged(context, journal, source, &crate::error::one_line(&error)).await;
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let loaded = loaded?;
 
     let begun = Instant::now();
     let restored = dump_again(context, source, cluster).await?;

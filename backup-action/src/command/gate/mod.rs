@@ -164,6 +164,7 @@ async fn preflight(
         server_version: server.facts.version.clone(),
         client_version: server.tools.version.text.clone(),
         role_passwords: server.facts.role_passwords,
+        bootstrap_role: server.facts.bootstrap_role.clone(),
         pg_dumpall_args: config.pg_dumpall_args.clone(),
     });
     let reachable = before::store_writable(journal, probes);

@@ -84,6 +84,8 @@ pub struct ServerFacts {
     pub role: String,
     /// Whether that role is a superuser.
     pub is_superuser: bool,
+    /// The bootstrap superuser, the role that initdb made, where it still exists.
+    pub bootstrap_role: Option<Name>,
     /// Whether the server is a standby.
     pub in_recovery: bool,
     /// Whether a connection pooler stands in between.
@@ -287,6 +289,7 @@ fn facts(
         system_identifier: cluster.system_identifier.clone(),
         role: cluster.role.clone(),
         is_superuser: cluster.superuser,
+        bootstrap_role: cluster.bootstrap.clone().map(Name::from),
         in_recovery: cluster.in_recovery,
         // A connection of one's own always gets a new server process.
         pooled: contact.backend == cluster.backend,

@@ -98,6 +98,8 @@ pub(super) struct ClusterSurvey {
     pub(super) bypass_rls: bool,
     /// May read pg_authid.
     pub(super) reads_passwords: bool,
+    /// The role that initdb made.
+    pub(super) bootstrap: Option<HexName>,
     pub(super) in_recovery: bool,
     pub(super) data_checksums: bool,
     /// Databases with page-checksum failures.
@@ -162,6 +164,7 @@ pub(super) async fn cluster(
             'superuser', r.rolsuper, \
             'bypass_rls', r.rolbypassrls, \
             'reads_passwords', has_table_privilege('pg_catalog.pg_authid', 'select'), \
+            'bootstrap', (select encode(namesend(rolname), 'hex') from pg_roles where oid = 10), \
             'in_recovery', pg_is_in_recovery(), \
             'data_checksums', current_setting('data_checksums') = 'on', \
             'checksum_failures', {checksum_failures}, \

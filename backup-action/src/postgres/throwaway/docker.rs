@@ -9,7 +9,8 @@
 use super::engine::Docker;
 use super::leftovers::{self, Owner};
 use super::{
-    Engine, Home, PREFIX, Throwaway, Wanted, last_lines, machine, random_id, server_version, tuning,
+    Engine, Home, PREFIX, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser,
+    random_id, server_version, settings, tuning,
 };
 use crate::archive::index::Name;
 use crate::error::Explained;
@@ -90,7 +91,7 @@ struct ServerImage {
 impl ServerImage {
     fn new(wanted: &Wanted, superuser: &str) -> ServerImage {
         let (name, tag) = split_reference(&reference(wanted));
-        let settings = tuning::settings(wanted, machine::memory_bytes()).join(" ");
+        let settings = settings(wanted.jobs, wanted.tables).join(" ");
         let perhaps = tuning::utf8_locale(wanted).unwrap_or_default();
         let mut args: Vec<String> = ["-c", SWITCH, "drill", ENTRY].map(str::to_owned).into();
         args.extend([wanted.major.to_string(), superuser.to_owned()]);
@@ -153,21 +154,26 @@ pub(super) async fn start(
         removed: Mutex::default(),
     });
     let superuser = format!("drill_{}", random_id()?);
-    let image = ServerImage::new(wanted, &superuser);
+    let first = bootstrap(wanted, &superuser);
+    let image = ServerImage::new(wanted, &first);
     run(image, &id, &container)
         .await
         .map_err(|error| explain(wanted, error))?;
-    let facts = wait_until_ready(wanted, &container, &superuser).await?;
+    let facts = wait_until_ready(wanted, &container, &first).await?;
     let run_as = RunAs::Container(Inside {
         docker: docker.program.clone(),
         container: container.name.clone(),
         user: facts.user,
     });
-    let psql = Psql {
-        program: facts.bin.join("psql"),
-        connection: connection(&superuser)?,
-        run_as: Some(run_as),
+    let psql_as = |role: &str| {
+        anyhow::Ok(Psql {
+            program: facts.bin.join("psql"),
+            connection: connection(role)?,
+            run_as: Some(run_as.clone()),
+        })
     };
+    make_superuser(&psql_as(&first)?, &first, &superuser).await?;
+    let psql = psql_as(&superuser)?;
     let version = server_version(&psql).await?;
     let tool = ToolVersion::parse(&format!("postgres (PostgreSQL) {version}"))
         .with_context(|| format!("cannot read the version of the server: {version:.100}"))?;
@@ -187,6 +193,7 @@ pub(super) async fn start(
         },
         psql,
         superuser: Name::from(superuser.as_str()),
+        bootstrap: Name::from(first.as_str()),
         version,
         home: Home::Docker(container),
     })

@@ -3,7 +3,8 @@
 
 use super::dir::Dir;
 use super::{
-    Engine, Home, Throwaway, Wanted, last_lines, machine, random_id, server_version, tuning,
+    Engine, Home, Throwaway, Wanted, bootstrap, last_lines, make_superuser, random_id,
+    server_version, settings, tuning,
 };
 use crate::archive::index::Name;
 use crate::error::Explained;
@@ -36,6 +37,15 @@ pub(super) struct Local {
 }
 
 impl Local {
+    /// Makes a directory below `base`; from now on it is removed when this value is dropped.
+    fn make(base: &Path, owner: Option<(u32, u32)>) -> anyhow::Result<Local> {
+        Ok(Local {
+            dir: Dir::create(base, owner)?,
+            server: Mutex::default(),
+            removed: Mutex::default(),
+        })
+    }
+
     /// Stops the server and removes the directory. Blocks.
     pub(super) fn remove(&self) -> anyhow::Result<()> {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,11 +89,7 @@ impl Drop for Local {
 pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Throwaway> {
     let tools = locate_server(wanted.major, wanted.pg_bin_dir.as_deref()).await?;
     let run_as = server_user().await?;
-    let place = Arc::new(Local {
-        dir: make_dir(wanted.base_dir.as_deref(), run_as.as_ref()).await?,
-        server: Mutex::default(),
-        removed: Mutex::default(),
-    });
+    let place = Arc::new(make_place(wanted.base_dir.as_deref(), run_as.as_ref()).await?);
     let superuser = format!("drill_{}", random_id()?);
     let server = Server {
         place: &place,
@@ -91,14 +97,19 @@ pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Thr
         run_as: &run_as,
         wanted,
     };
-    server.initialise(&superuser).await?;
+    let first = bootstrap(wanted, &superuser);
+    server.initialise(&first).await?;
     let ended = server.launch()?;
-    let psql = Psql {
-        program: tools.clients.psql.clone(),
-        connection: connection(place.dir.socket(), &superuser)?,
-        run_as: run_as.clone(),
+    let psql_as = |role: &str| {
+        anyhow::Ok(Psql {
+            program: tools.clients.psql.clone(),
+            connection: connection(place.dir.socket(), role)?,
+            run_as: run_as.clone(),
+        })
     };
     server.wait_until_ready(&ended).await?;
+    make_superuser(&psql_as(&first)?, &first, &superuser).await?;
+    let psql = psql_as(&superuser)?;
     let version = server_version(&psql)
         .await
         .with_context(|| format!("the log of the server ends with: {}", server.log_tail()))?;
@@ -110,19 +121,22 @@ pub(super) async fn start(wanted: &Wanted, chosen: String) -> anyhow::Result<Thr
         psql,
         tools: tools.clients.clone(),
         superuser: Name::from(superuser.as_str()),
+        bootstrap: Name::from(first.as_str()),
         version,
         home: Home::Local(Arc::clone(&place)),
     })
 }
 
-/// postgres refuses to run as root: another user has to do.
+/// postgres refuses to run as root: another user has to do. Rather `nobody` than `postgres`: what a
+/// dump restores may run code with the rights of its server, and on a database host `postgres`
+/// owns production's files.
 async fn server_user() -> anyhow::Result<Option<RunAs>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    match RunAs::resolve("postgres").await {
+    match RunAs::resolve("nobody").await {
         Ok(run_as) => Ok(Some(run_as)),
-        Err(_) => RunAs::resolve("nobody")
+        Err(_) => RunAs::resolve("postgres")
             .await
             .map(Some)
             .context("could not find a user to run a server as: PostgreSQL refuses to run as root"),
@@ -131,17 +145,17 @@ async fn server_user() -> anyhow::Result<Option<RunAs>> {
 
 /// The cluster's directory. The user's temporary directory may be closed to the server's user;
 /// then /tmp has to do.
-async fn make_dir(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Dir> {
+async fn make_place(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Local> {
     let owner = run_as.and_then(|run_as| match run_as {
         RunAs::Direct { uid, gid, .. } => Some((*uid, *gid)),
         RunAs::Sudo { .. } | RunAs::Container(_) => None,
     });
     let temporary = std::env::temp_dir();
-    let dir = Dir::create(base.unwrap_or(&temporary), owner)?;
-    let Some(closed) = why_closed(&dir, run_as).await else {
-        return Ok(dir);
+    let place = Local::make(base.unwrap_or(&temporary), owner)?;
+    let Some(closed) = why_closed(&place.dir, run_as).await else {
+        return Ok(place);
     };
-    dir.remove()?;
+    place.remove()?;
     let name = run_as.map_or("us", |run_as| run_as.name());
     let explained = |place: &Path| {
         Explained::new(
@@ -152,11 +166,11 @@ async fn make_dir(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result
     if let Some(base) = base {
         return Err(explained(base).caused_by(closed).into());
     }
-    let dir = Dir::create(Path::new("/tmp"), owner)?;
-    match why_closed(&dir, run_as).await {
-        None => Ok(dir),
+    let place = Local::make(Path::new("/tmp"), owner)?;
+    match why_closed(&place.dir, run_as).await {
+        None => Ok(place),
         Some(closed) => {
-            dir.remove()?;
+            place.remove()?;
             Err(explained(&temporary).caused_by(closed).into())
         }
     }
@@ -251,7 +265,7 @@ impl Server<'_> {
         args.extend(["-D".into(), self.place.dir.data().into()]);
         args.extend(["-k".into(), self.place.dir.socket().into()]);
         args.extend(["-p", "5432", "-c", "listen_addresses="].map(Into::into));
-        for setting in tuning::settings(self.wanted, machine::memory_bytes()) {
+        for setting in settings(self.wanted.jobs, self.wanted.tables) {
             args.extend(["-c".into(), setting.into()]);
         }
         let command = self

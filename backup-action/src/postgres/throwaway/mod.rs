@@ -18,6 +18,7 @@ use super::psql::Psql;
 use super::tools::Tools;
 use crate::archive::index::Name;
 use crate::error::Explained;
+use crate::process::{Command, capture};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub struct Wanted {
     pub pg_bin_dir: Option<PathBuf>,
     /// Where a local cluster's directory is made; none for the temporary directory.
     pub base_dir: Option<PathBuf>,
+    /// Name of the bootstrap superuser, where it matters: since 16 a role that was granted by it
+    /// can be granted again only by a bootstrap superuser of that name. None, or a name that is
+    /// not plain, for a random one.
+    pub bootstrap: Option<Name>,
     /// Encoding of the template databases.
     pub encoding: String,
     /// How many sessions will work at the same time.
@@ -81,8 +86,11 @@ pub struct Throwaway {
     /// The client programs, to be run like [`Throwaway::psql`]: paths inside the container when
     /// it is one.
     pub tools: Tools,
-    /// The bootstrap superuser: a random name, so that every role of a dump can be created.
+    /// The superuser that works in it: a random name, so that every role of a dump can be created.
+    /// It is the bootstrap superuser too, unless that was given a name.
     pub superuser: Name,
+    /// The bootstrap superuser.
+    pub bootstrap: Name,
     /// `15.20`.
     pub version: String,
     /// For people: version, engine and place.
@@ -166,6 +174,11 @@ impl Throwaway {
     }
 }
 
+/// The server's settings, `NAME=VALUE`: for whoever compares with another server on this machine.
+pub fn settings(jobs: usize, tables: u64) -> Vec<String> {
+    tuning::settings(jobs, tables, machine::memory_bytes())
+}
+
 /// What a sweep found.
 #[derive(Clone, Debug, Default)]
 pub struct Swept {
@@ -193,6 +206,38 @@ pub async fn sweep(base_dir: Option<&Path>) -> Swept {
     swept.removed.extend(containers.removed);
     swept.left.extend(containers.left);
     swept
+}
+
+/// The name to initialise a cluster with: letters, digits and `_` only, as nearly all are.
+fn bootstrap(wanted: &Wanted, otherwise: &str) -> String {
+    let plain = |name: &&str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        (1..=63).contains(&name.len()) && name.bytes().all(is_plain) && !name.starts_with("pg_")
+    };
+    let wanted = wanted.bootstrap.as_ref();
+    let name = wanted.and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
+    name.filter(plain).unwrap_or(otherwise).to_owned()
+}
+
+/// Makes the superuser that works, when the bootstrap superuser, who asks through `psql`, is
+/// another.
+async fn make_superuser(psql: &Psql, bootstrap: &str, superuser: &str) -> anyhow::Result<()> {
+    if bootstrap == superuser {
+        return Ok(());
+    }
+    let command = Command::new(&psql.program)
+        .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-d"])
+        .arg(psql.connection.conninfo(Some(b"postgres")))
+        .arg("-c")
+        .arg(format!("CREATE ROLE {superuser} SUPERUSER LOGIN"));
+    let command = psql.connection.apply(command).run_as(psql.run_as.clone());
+    let output = capture(command, Duration::from_secs(60), 64 * 1024).await?;
+    anyhow::ensure!(
+        output.status.is_success(),
+        "could not make the superuser of the throw-away cluster: {}",
+        last_lines(&output.stderr)
+    );
+    Ok(())
 }
 
 /// The version that the server says.

@@ -6,16 +6,14 @@ use super::Wanted;
 const MIB: u64 = 1 << 20;
 
 /// `NAME=VALUE` for the command line of postgres, where they win over every file.
-pub(super) fn settings(wanted: &Wanted, memory_bytes: u64) -> Vec<String> {
-    let jobs = u64::try_from(wanted.jobs)
-        .unwrap_or(u64::MAX)
-        .clamp(1, 1000);
+pub(super) fn settings(jobs: usize, tables: u64, memory_bytes: u64) -> Vec<String> {
+    let jobs = u64::try_from(jobs).unwrap_or(u64::MAX).clamp(1, 1000);
     let connections = jobs + 20;
     let shared = (memory_bytes / 8).clamp(32 * MIB, 1024 * MIB);
     let maintenance = (memory_bytes / 8 / jobs).clamp(32 * MIB, 1024 * MIB);
     let work = (memory_bytes / 32 / jobs).clamp(4 * MIB, 128 * MIB);
     // A dump holds the lock of every table, and those of what it asks the definition of.
-    let locks = 64 + wanted.tables.min(10_000_000).saturating_mul(3) / connections;
+    let locks = 64 + tables.min(10_000_000).saturating_mul(3) / connections;
     let mut settings: Vec<String> = [
         "fsync=off",
         "synchronous_commit=off",
@@ -76,23 +74,24 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn wanted(jobs: usize, tables: u64) -> Wanted {
+    fn wanted() -> Wanted {
         Wanted {
             engine: EngineChoice::Local,
             major: 15,
             image: None,
             pg_bin_dir: None,
             base_dir: None,
+            bootstrap: None,
             encoding: "UTF8".to_owned(),
-            jobs,
-            tables,
+            jobs: 1,
+            tables: 0,
             deadline: Duration::from_secs(60),
         }
     }
 
     #[test]
     fn locks_and_memory_follow_the_work() {
-        let settings = settings(&wanted(4, 60_000), 8 << 30);
+        let settings = settings(4, 60_000, 8 << 30);
         for expected in [
             "max_connections=24",
             "max_locks_per_transaction=7564",
@@ -106,14 +105,14 @@ mod tests {
                 "{expected}: {settings:?}"
             );
         }
-        let small = super::settings(&wanted(1, 0), 256 << 20);
+        let small = super::settings(1, 0, 256 << 20);
         assert!(small.contains(&"shared_buffers=32MB".to_owned()));
         assert!(small.contains(&"max_locks_per_transaction=64".to_owned()));
     }
 
     #[test]
     fn initdb_is_told_what_its_version_knows() {
-        let mut wanted = wanted(1, 0);
+        let mut wanted = wanted();
         assert!(!initdb_options(&wanted).contains(&"--no-data-checksums".to_owned()));
         assert!(utf8_locale(&wanted).is_some());
         wanted.major = 18;
