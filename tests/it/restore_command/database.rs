@@ -28,7 +28,10 @@ fn pool(target: &Cluster) -> impl FnOnce() {
         .map(|_| {
             let mut command = target.psql_command("nostromo");
             command
-                .args(["-c", "insert into tenant_empresa_1.payroll select * from tenant_empresa_1.payroll limit 0; select pg_sleep(120)"])
+                .args([
+                    "-c",
+                    "delete from tenant_empresa_1.payroll where false; select pg_sleep(120)",
+                ])
                 .stdout(std::process::Stdio::null())
                 .stderr(std::process::Stdio::null());
             let stop = Arc::clone(&stop);
@@ -59,6 +62,10 @@ fn an_existing_database_is_swapped_under_the_feet_of_its_sessions() {
     assert_eq!(ended.code, 1, "{}", ended.all());
     ended.assert_says("Add --swap");
     let stop = pool(&target);
+    let sessions = "select count(*) from pg_stat_activity where query ~ 'pg_sleep.120' and datname = 'nostromo' and pid <> pg_backend_pid()";
+    while target.psql(sessions) != "4" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let ended = restore(world, &target)
         .args(NAME)
         .args(&["--swap", "--yes"])
