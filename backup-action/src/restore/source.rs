@@ -1,20 +1,28 @@
 //! Ranges of the dump out of a stored archive, in order, with every member proved. Memory is bounded
-//! by a few spans for each reader; nothing is kept.
+//! by a few spans for each reader, and by what is kept of small reads: the statements of a schema
+//! lie in few members, which are asked for many times.
 
 use crate::archive::index::{ByteRange, Index};
-use crate::archive::read::spans_for;
+use crate::archive::read::{Span, spans_for};
 use crate::pipeline::fetch::{self, Decoded, Want};
 use crate::store::{Key, Store};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Bytes of archive that one reader fetches at a time; a member is not cut.
 const SPAN_BYTES: u64 = 512 * 1024;
+
+/// A read of more spans than this is of rows, which are read once.
+const FEW_SPANS: usize = 8;
+
+/// Bytes of dump that are kept.
+const KEPT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A stored archive that was not encrypted, or whose plain bytes the store gives.
 #[derive(Clone, Debug)]
@@ -32,6 +40,38 @@ pub struct Archive {
 pub(super) struct Source {
     archive: Archive,
     read: Arc<AtomicU64>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What was decoded last, oldest first.
+#[derive(Debug, Default)]
+struct Kept(VecDeque<Part>);
+
+/// Some bytes of the dump.
+#[derive(Clone, Debug)]
+struct Part {
+    members: Range<usize>,
+    /// Where it starts in the dump.
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Kept {
+    /// The part that holds all members of `span`.
+    fn find(&self, span: &Span) -> Option<Part> {
+        let holds = |part: &&Part| {
+            part.members.start <= span.members.start && span.members.end <= part.members.end
+        };
+        self.0.iter().find(holds).cloned()
+    }
+
+    fn keep(&mut self, part: Part) {
+        let size = |kept: &VecDeque<Part>| kept.iter().map(|p| p.bytes.len() as u64).sum::<u64>();
+        self.0.push_back(part);
+        while size(&self.0) > KEPT_BYTES && self.0.len() > 1 {
+            self.0.pop_front();
+        }
+    }
 }
 
 impl Source {
@@ -39,6 +79,7 @@ impl Source {
         Source {
             archive,
             read: Arc::default(),
+            kept: Arc::default(),
         }
     }
 
@@ -53,11 +94,9 @@ impl Source {
 
     /// Reads `ranges`, which are in the order of the dump.
     pub(super) fn ranges(&self, ranges: Vec<ByteRange>) -> Ranges {
-        let Archive { store, key, index } = &self.archive;
-        let spans = spans_for(index, &ranges, SPAN_BYTES);
+        let spans = spans_for(&self.archive.index, &ranges, SPAN_BYTES);
         Ranges {
-            spans: fetch::spans(store, key, index, spans, Want::Dump, 1),
-            read: Arc::clone(&self.read),
+            parts: self.parts(spans),
             waiting: ranges.into_iter().enumerate().collect(),
             start: 0,
             bytes: Bytes::new(),
@@ -65,10 +104,59 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Decodes `spans` in order, one ahead of the reader. Dropping the receiver stops the work.
+    fn parts(&self, spans: Vec<Span>) -> mpsc::Receiver<JoinHandle<anyhow::Result<Part>>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let few = spans.len() <= FEW_SPANS;
+        let (archive, read) = (self.archive.clone(), Arc::clone(&self.read));
+        let kept = Arc::clone(&self.kept);
+        drop(tokio::spawn(async move {
+            for span in spans {
+                // Reserving first keeps a span from being fetched before there is room for it.
+                let Ok(permit) = sender.reserve().await else {
+                    return;
+                };
+                let found = lock(&kept).find(&span);
+                let (archive, read) = (archive.clone(), Arc::clone(&read));
+                let keep = few.then(|| Arc::clone(&kept));
+                permit.send(tokio::spawn(async move {
+                    if let Some(part) = found {
+                        return Ok(part);
+                    }
+                    let part = fetch_one(&archive, span, &read).await?;
+                    if let Some(kept) = keep {
+                        lock(&kept).keep(part.clone());
+                    }
+                    Ok(part)
+                }));
+            }
+        }));
+        receiver
+    }
+}
+
+async fn fetch_one(archive: &Archive, span: Span, read: &AtomicU64) -> anyhow::Result<Part> {
+    let Archive { store, key, index } = archive;
+    let mut decoded = fetch::spans(store, key, index, vec![span], Want::Dump, 1);
+    let task = decoded.recv().await.context("a span was not fetched")?;
+    let Decoded { span, stored, dump } = task.await.context("a decoding task panicked")??;
+    read.fetch_add(stored.len() as u64, Ordering::Relaxed);
+    Ok(Part {
+        members: span.members,
+        start: span.dump.start,
+        bytes: dump.into(),
+    })
+}
+
+/// A thread that panicked while it held the lock left no half-made state behind.
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Ranges that are being read.
 pub(super) struct Ranges {
-    spans: mpsc::Receiver<JoinHandle<anyhow::Result<Decoded>>>,
-    read: Arc<AtomicU64>,
+    parts: mpsc::Receiver<JoinHandle<anyhow::Result<Part>>>,
     waiting: VecDeque<(usize, ByteRange)>,
     /// Where `bytes` starts in the dump.
     start: u64,
@@ -114,13 +202,11 @@ impl Ranges {
     }
 
     async fn next_span(&mut self) -> anyhow::Result<()> {
-        let task = self.spans.recv().await;
+        let task = self.parts.recv().await;
         let task = task.context("the index has no member for a range of the dump")?;
-        let decoded = task.await.context("a decoding task panicked")??;
-        self.read
-            .fetch_add(decoded.stored.len() as u64, Ordering::Relaxed);
-        self.start = decoded.span.dump.start;
-        self.bytes = decoded.dump.into();
+        let part = task.await.context("a decoding task panicked")??;
+        self.start = part.start;
+        self.bytes = part.bytes;
         Ok(())
     }
 }
