@@ -4,7 +4,7 @@
 
 use crate::check::{CheckId, Outcome};
 use crate::error::Explained;
-use crate::report::restored::PastDrill;
+use crate::report::restored::{PastDrill, Restored};
 use crate::report::words::Ending;
 use crate::report::{self, Report};
 use anyhow::Context;
@@ -124,7 +124,13 @@ impl Receipt {
                 CheckId::Inventory,
                 CheckId::ManifestPublished,
             ],
-            Kind::Drill => &[CheckId::RestoreComplete, CheckId::RoundTrip],
+            Kind::Drill => &[
+                CheckId::ArchiveIntact,
+                CheckId::TargetReady,
+                CheckId::RestoreComplete,
+                CheckId::RoundTrip,
+                CheckId::DrillNotEmpty,
+            ],
         }
     }
 
@@ -139,8 +145,13 @@ impl Receipt {
         })
     }
 
-    /// Whether it is of the cluster with this system identifier; where one of the two is not known,
-    /// nothing speaks against it.
+    /// How many defects the configuration accepted.
+    pub fn acknowledged(&self) -> usize {
+        self.report.restored.as_ref().map_or(0, Restored::accepted)
+    }
+
+    /// Whether it is of the cluster with this system identifier. Where the cluster does not say its
+    /// own, nothing speaks against it; a receipt that does not say one is of no known cluster.
     pub fn is_of(&self, system_identifier: Option<&str>) -> bool {
         let own = self
             .report
@@ -149,7 +160,8 @@ impl Receipt {
             .and_then(|source| source.system_identifier.as_deref());
         match (own, system_identifier) {
             (Some(own), Some(other)) => own == other,
-            (None, _) | (_, None) => true,
+            (None, Some(_)) => false,
+            (_, None) => true,
         }
     }
 

@@ -78,7 +78,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         turns.push(done);
     }
     print!("{}", report(&turns));
-    fs::remove_dir_all(&bench.scratch)?;
+    if std::env::var_os("KEEP").is_none() {
+        fs::remove_dir_all(&bench.scratch)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ mod gate;
 mod internals;
 mod journal;
 mod list;
+mod proving;
 mod receipts;
 mod restore;
 mod show;

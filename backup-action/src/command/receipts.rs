@@ -7,8 +7,8 @@ use crate::check::{Check, CheckId, Verdict};
 use crate::error;
 use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
 use crate::receipt::{Kind, MAX_BYTES, Receipt};
-use crate::report::json;
 use crate::report::restored::PastDrill;
+use crate::report::{Report, json};
 use crate::store::{Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -93,7 +93,7 @@ pub(crate) struct Drills {
     pub(crate) passed_over: Vec<String>,
 }
 
-/// Looks for the newest passed drill of the cluster. Drills without rows and failed ones never
+/// Looks for the newest passed drill of the cluster that `is_wanted`. Drills without rows and failed ones never
 /// count; a receipt that should count and cannot be used is said.
 ///
 /// # Errors
@@ -102,6 +102,7 @@ pub(crate) async fn newest_passed_drill(
     stores: &[Store],
     system_identifier: Option<&str>,
     now: Timestamp,
+    is_wanted: impl Fn(&Report) -> bool,
 ) -> anyhow::Result<Drills> {
     let mut drills = Drills {
         newest: None,
@@ -117,11 +118,12 @@ pub(crate) async fn newest_passed_drill(
             Err(error) => match StoreErrorKind::of(&error) {
                 // Deleted since the listing.
                 Some(StoreErrorKind::NotFound) => continue,
-                Some(_) => return Err(error),
-                None => {
+                // Too large, or no regular file: not a store that gives no answer.
+                Some(StoreErrorKind::Other) | None => {
                     drills.passed_over.push(error::one_line(&error));
                     continue;
                 }
+                Some(_) => return Err(error),
             },
         };
         let objection = if !receipt.is_of(system_identifier) {
@@ -140,6 +142,9 @@ pub(crate) async fn newest_passed_drill(
         } else {
             None
         };
+        if objection.is_none() && !is_wanted(receipt.report()) {
+            continue;
+        }
         match objection {
             Some(objection) => drills.passed_over.push(format!("{key} {objection}")),
             None => {
@@ -184,7 +189,14 @@ pub(crate) async fn trend(
                 }
             }
             Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {}
-            Err(error) if StoreErrorKind::of(&error).is_some() => return Err(error),
+            Err(error)
+                if !matches!(
+                    StoreErrorKind::of(&error),
+                    None | Some(StoreErrorKind::Other)
+                ) =>
+            {
+                return Err(error);
+            }
             Err(error) => unreadable.push(error::one_line(&error)),
         }
     }
@@ -211,6 +223,8 @@ pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[St
     };
     let id = match &run {
         Some(run) if !run.run_id.is_empty() => format!("{word}_{}_{}", run.run_id, run.run_attempt),
+        // Two drills may end in the same second.
+        Some(_) | None if kind == Kind::Drill => format!("{word}_{:08x}", std::process::id()),
         Some(_) | None => word.to_owned(),
     };
     let key = Key::receipt(kind.name(), journal.started_at, &id);

@@ -14,6 +14,7 @@ use crate::error::{self, Explained};
 use crate::manifest::{self, ArchiveSummary, Manifest};
 use crate::pipeline::pass::Options;
 use crate::pipeline::{publish, repack};
+use crate::postgres::args;
 use crate::report::format;
 use crate::report::words::Step;
 use crate::store::{Key, Store, StoreErrorKind};
@@ -149,6 +150,9 @@ async fn published(
     index: Index,
     manifest: Manifest,
 ) -> anyhow::Result<Source> {
+    // Whoever can write to the store can write the manifest; these options go to a program of ours.
+    args::check_extra(&manifest.source.pg_dumpall_args)
+        .map_err(|error| Damaged(format!("pg_dumpall_args: {error}")))?;
     let place = store.locate(&key);
     let Some(info) = store.head(&key).await? else {
         let text = format!("{place} does not exist although its manifest does");

@@ -73,10 +73,21 @@ pub enum Expected {
 pub struct Acknowledged {
     /// The object as the report names it.
     pub object: String,
+    /// In which way it is defective.
+    pub kind: DefectKind,
     /// Why it is accepted.
     pub reason: String,
     /// The last day on which it is.
     pub until: Date,
+}
+
+/// In which way an object is known to be defective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefectKind {
+    /// It cannot be restored, and so does not come back.
+    NotRestored,
+    /// It is restored, and comes back as something else.
+    Different,
 }
 
 impl DrillConfig {
@@ -135,7 +146,15 @@ fn tables(place: &str, table: &toml::Table) -> anyhow::Result<(Vec<Question>, Ve
             }
             "acknowledge" => {
                 for (number, row) in rows()?.iter().enumerate() {
-                    acknowledged.push(acknowledge(&Row::new(place, "acknowledge", number, row)?)?);
+                    let row = Row::new(place, "acknowledge", number, row)?;
+                    let defect = acknowledge(&row)?;
+                    let is_same = |other: &Acknowledged| {
+                        (&other.object, other.kind) == (&defect.object, defect.kind)
+                    };
+                    if acknowledged.iter().any(is_same) {
+                        return Err(row.wrong("the same object is acknowledged twice"));
+                    }
+                    acknowledged.push(defect);
                 }
             }
             other => {
@@ -176,7 +195,12 @@ fn question(row: &Row<'_>) -> anyhow::Result<Question> {
 }
 
 fn acknowledge(row: &Row<'_>) -> anyhow::Result<Acknowledged> {
-    row.only(&["object", "reason", "until"])?;
+    row.only(&["object", "kind", "reason", "until"])?;
+    let kind = match row.get("kind").map(toml::Value::as_str) {
+        None | Some(Some("not-restored")) => DefectKind::NotRestored,
+        Some(Some("different")) => DefectKind::Different,
+        Some(_) => return Err(row.wrong("\"kind\" must be \"not-restored\" or \"different\"")),
+    };
     let until = match row.get("until") {
         Some(toml::Value::String(text)) => text.parse().ok(),
         Some(toml::Value::Datetime(date)) => date.to_string().parse().ok(),
@@ -184,6 +208,7 @@ fn acknowledge(row: &Row<'_>) -> anyhow::Result<Acknowledged> {
     };
     Ok(Acknowledged {
         object: row.text("object")?,
+        kind,
         reason: row.text("reason")?,
         until: until.ok_or_else(|| row.wrong("\"until\" must be a day such as \"2026-12-31\""))?,
     })
@@ -213,7 +238,7 @@ impl<'a> Row<'a> {
 
     fn wrong(&self, what: &str) -> anyhow::Error {
         Usage::new(format!("{}: {what}", self.place))
-            .hint("See \"Drills\" in the README for an example.")
+            .hint("See \"Restore drills\" in the README for an example.")
             .into()
     }
 

@@ -6,7 +6,7 @@ mod form;
 mod restore;
 mod values;
 
-pub use drill::{Acknowledged, DrillConfig, Expected, OncePer, Question};
+pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Question};
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 
 use crate::check::{CheckId, Severity};

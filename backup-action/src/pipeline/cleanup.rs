@@ -84,8 +84,9 @@ impl Cleanup {
             let place = match &undo {
                 Undo::Abort(store, ..) | Undo::Delete(store, _) => store.describe(),
                 Undo::Work(work) => {
-                    limit += work.limit;
-                    String::new()
+                    limit = limit.max(work.limit);
+                    // Each by itself: what starts a service does not wait for what drops a database.
+                    format!("\n{}", by_store.len())
                 }
             };
             by_store.entry(place).or_default().push(undo);

@@ -15,6 +15,9 @@ use tokio::task::JoinSet;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// A question of a user asks for one value.
+const MAX_ASKED_BYTES: usize = 64 * 1024;
+
 /// A question to a drill may have to read whole tables.
 const ASK_DEADLINE: Duration = Duration::from_secs(660);
 
@@ -52,8 +55,13 @@ impl Psql {
         database: &Name,
         sql: &str,
     ) -> anyhow::Result<T> {
-        self.run(database, &format!("{PROLOGUE}{sql}"), DEADLINE)
-            .await
+        self.run(
+            database,
+            &format!("{PROLOGUE}{sql}"),
+            DEADLINE,
+            MAX_ANSWER_BYTES,
+        )
+        .await
     }
 
     /// Runs one `select` of a single column that a user wrote, with the settings that a session of
@@ -68,7 +76,8 @@ impl Psql {
             "begin read only; set local statement_timeout = '10min'; \
              select coalesce(json_agg(answer::text), '[]') from ({sql}\n) as asked (answer)"
         );
-        self.run(database, &sql, ASK_DEADLINE).await
+        self.run(database, &sql, ASK_DEADLINE, MAX_ASKED_BYTES)
+            .await
     }
 
     /// Runs `script` in one session and stops at the first error. It reaches psql through its
@@ -110,6 +119,7 @@ impl Psql {
         database: &Name,
         sql: &str,
         deadline: Duration,
+        max_bytes: usize,
     ) -> anyhow::Result<T> {
         let command = Command::new(&self.program)
             .args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-d"])
@@ -122,7 +132,7 @@ impl Psql {
             // No conversion: a name of another encoding must not make the question fail.
             .env("PGCLIENTENCODING", "SQL_ASCII")
             .run_as(self.run_as.clone());
-        let output = match capture(command, deadline, MAX_ANSWER_BYTES).await {
+        let output = match capture(command, deadline, max_bytes).await {
             Ok(output) => output,
             Err(error) if error.is::<DeadlineExceeded>() => {
                 return Err(Explained::new(

@@ -30,6 +30,7 @@ mod rows;
 mod scope;
 
 pub use compare::compare;
+pub use scope::is_data;
 
 use crate::archive::index::{Name, RowsDigest, Sha256Digest};
 use crate::archive::reorder::Reordered;

@@ -67,7 +67,7 @@ fn is_place(entry: &Entry) -> bool {
 }
 
 /// What `--schema-only` does not restore: rows, and what only rows give.
-fn is_data(entry: &Entry) -> bool {
+pub fn is_data(entry: &Entry) -> bool {
     matches!(
         &*entry.kind,
         kind::TABLE_DATA

@@ -3,11 +3,12 @@
 //! renderers are beside this file.
 
 use crate::check::Verdict;
-use crate::config::Acknowledged;
+use crate::config::{Acknowledged, DefectKind};
 use crate::proof::{Counts, Difference, Harmless, Proof};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A restore, or a drill.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,8 +161,16 @@ impl Restored {
     /// more, because their day is over or because nothing of that name differs: worth a note.
     pub fn acknowledge(&mut self, known: &[Acknowledged], today: Date) -> Vec<String> {
         let mut used = vec![false; known.len()];
-        let mut find = |object: &str| {
-            let at = known.iter().position(|k| k.object == object)?;
+        let failed: BTreeSet<String> = self.failures.iter().map(|f| f.object.clone()).collect();
+        let mut find = |object: &str, is_difference: bool| {
+            // What could not be restored does not come back; that is not a second defect.
+            let fits = |kind: DefectKind| match kind {
+                DefectKind::NotRestored => failed.contains(object),
+                DefectKind::Different => is_difference,
+            };
+            let at = known
+                .iter()
+                .position(|k| k.object == object && fits(k.kind))?;
             used[at] = true;
             let known = &known[at];
             (today <= known.until).then(|| Reason {
@@ -170,11 +179,11 @@ impl Restored {
             })
         };
         for failed in &mut self.failures {
-            failed.acknowledged = find(&failed.object);
+            failed.acknowledged = find(&failed.object, false);
         }
         if let Some(proof) = &mut self.proof {
             for difference in std::mem::take(&mut proof.differences) {
-                match find(&difference.object) {
+                match find(&difference.object, true) {
                     None => proof.differences.push(difference),
                     Some(reason) => proof
                         .acknowledged
@@ -204,6 +213,22 @@ impl Restored {
         self.failures
             .iter()
             .filter(|failed| failed.acknowledged.is_none())
+    }
+
+    /// How many defects the configuration accepted.
+    pub fn accepted(&self) -> usize {
+        let failures = self.failures.iter();
+        let failures = failures.filter(|failed| failed.acknowledged.is_some());
+        let names: BTreeSet<&String> = failures
+            .map(|failed| &failed.object)
+            .chain(
+                self.proof
+                    .iter()
+                    .flat_map(|proof| &proof.acknowledged)
+                    .map(|known| &known.difference.object),
+            )
+            .collect();
+        names.len()
     }
 
     /// Seconds of all phases.
@@ -255,6 +280,7 @@ mod tests {
 
     fn known(object: &str, until: &str) -> Acknowledged {
         Acknowledged {
+            kind: DefectKind::Different,
             object: object.to_owned(),
             reason: "ticket 7".to_owned(),
             until: until.parse().unwrap(),

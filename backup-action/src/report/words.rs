@@ -67,7 +67,13 @@ pub fn consequence(report: &Report) -> &'static str {
         ("drill", Ending::Passed) if is_schema_only(report) => {
             "no row was restored: this does not count as a drill"
         }
-        ("drill", Ending::Passed) => "the backup restores, and comes back equal",
+        ("drill", Ending::Passed) => match &report.restored {
+            None => "nothing was restored: a drill passed recently enough",
+            Some(restored) if restored.accepted() > 0 => {
+                "the backup comes back equal, but for acknowledged defects"
+            }
+            Some(_) => "the backup restores, and comes back equal",
+        },
         ("drill", Ending::Failed) => "the backup did not come back as it went in, or not in time",
         ("drill", Ending::Error | Ending::Interrupted) => "nothing was proved",
         ("restore", Ending::Passed) => "restored",
@@ -324,7 +330,9 @@ fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
             .iter()
             .find(|check| check.id == crate::check::CheckId::StoredReadback)
             .map(|check| check.evidence.clone()),
-        (Step::Publish, Some(archive)) => Some(archive.key.clone()),
+        (Step::Publish, Some(archive)) if owes_backup(report) => Some(archive.key.clone()),
+        // What a drill publishes is its receipt.
+        (Step::Publish, _) => checks.first().map(|check| check.evidence.clone()),
         (Step::Restore, _) => report.restored.as_ref().map(|restored| {
             let target = restored_words::target(restored);
             format!("{} into {target}", format::bytes(restored.dump_bytes))
@@ -334,7 +342,7 @@ fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
             .as_ref()
             .and_then(|restored| restored.proof.as_ref())
             .map(|proof| proof.evidence()),
-        (Step::Preflight | Step::Dump | Step::Seal | Step::Publish | Step::Receipt, _) => None,
+        (Step::Preflight | Step::Dump | Step::Seal | Step::Receipt, _) => None,
     };
     let figures = figures.unwrap_or_else(|| format::counted(checks.len() as u64, "check"));
     format!("{figures}{warnings}")

@@ -8,6 +8,7 @@ use super::source::Ranges;
 use super::work::{Work, object};
 use crate::archive::index::{ByteRange, Entry};
 use crate::archive::statements::{RowReader, Statement, copy_statement};
+use crate::postgres::target::quoted;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 /// Tables whose entries are smaller share a psql, up to this size together.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Smaller tables are not emptied first.
+const FRESH_BYTES: u64 = 1024 * 1024;
 
 /// Tables of one psql at most.
 const BATCH_TABLES: usize = 200;
@@ -143,10 +147,41 @@ pub(super) fn actions(
         }
         in_force.clone_from(&cursor.in_force);
         let context = || format!("could not restore {}", object(place.work.entry(*table)));
-        let argument = as_argument(statement.bytes.clone()).with_context(context)?;
-        actions.push(Action::Statement(argument));
+        let mut push = |sql: Vec<u8>| {
+            let argument = as_argument(sql).with_context(context)?;
+            actions.push(Action::Statement(argument));
+            anyhow::Ok(())
+        };
+        if !is_fresh(place, *table) {
+            push(statement.bytes.clone())?;
+            continue;
+        }
+        // Nothing is written to the log of a table that is new in its transaction, and its rows
+        // need no second visit.
+        push(b"BEGIN".to_vec())?;
+        push(truncate(place.work.entry(*table)))?;
+        let copy = statement.bytes.strip_suffix(b";");
+        let copy = copy.unwrap_or(&statement.bytes);
+        push([copy, b" WITH (FREEZE);"].concat())?;
+        push(b"COMMIT".to_vec())?;
     }
     Ok(actions)
+}
+
+/// Whether a table is one that this restore made, holds nothing, and is worth a transaction of its
+/// own.
+fn is_fresh(place: &Place, table: usize) -> bool {
+    place.fresh.contains(&table) && place.work.entry(table).bytes() >= FRESH_BYTES
+}
+
+fn truncate(entry: &Entry) -> Vec<u8> {
+    let mut sql = b"TRUNCATE ONLY ".to_vec();
+    if let Some(schema) = &entry.schema {
+        sql.extend(quoted(schema));
+        sql.push(b'.');
+    }
+    sql.extend(quoted(&entry.name));
+    sql
 }
 
 /// Tables whose COPY statements were read and whose rows are to be fed.

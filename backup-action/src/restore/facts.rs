@@ -111,6 +111,12 @@ impl Facts {
         stages
     }
 
+    /// Whether the entry's rows go into a table of this database that is no root of partitions.
+    pub(super) fn is_plain_table(&self, entry: &Entry) -> bool {
+        let object = own_name(entry).and_then(|name| self.objects.get(&name));
+        object.is_some_and(|object| object.is_table && !object.is_partitioned)
+    }
+
     fn may_look_elsewhere(&self, entry: &Entry, memo: &mut BTreeMap<Qualified, bool>) -> bool {
         let Some(name) = own_name(entry) else {
             return true;

@@ -10,6 +10,7 @@ use super::work::{Load, Loaded, Work};
 use crate::pipeline::progress::Progress;
 use crate::report::words::Step;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,6 +33,7 @@ pub async fn load(load: Load, progress: &Arc<Progress>) -> anyhow::Result<Loaded
             work: Arc::clone(&work),
             database: work.load.maintenance.clone(),
             settings,
+            fresh: Arc::default(),
         };
         script::run(&place, globals, |_, _| {}).await?;
         work.took(Phase::Globals, begun);
@@ -68,6 +70,10 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
     work.took(Phase::BeforeData, begun);
 
     let begun = Instant::now();
+    let place = Place {
+        fresh: fresh(work, plan, &facts),
+        ..place
+    };
     for stage in facts.stages(work.index(), &plan.data) {
         let batches = copy::batches(work, &stage);
         side_by_side(work, batches, |tables| {
@@ -95,6 +101,14 @@ async fn database(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tables that nobody but this restore can have put rows into.
+fn fresh(work: &Work, plan: &DatabasePlan, facts: &Facts) -> Arc<BTreeSet<usize>> {
+    let is_new = work.load.little_wal && !plan.create.is_empty();
+    let tables = plan.data.iter().copied();
+    let plain = tables.filter(|table| is_new && facts.is_plain_table(work.entry(*table)));
+    Arc::new(plain.collect())
+}
+
 /// Where the entries of a database run.
 pub(super) async fn place(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Result<Place> {
     let entries = plan.entries();
@@ -103,6 +117,7 @@ pub(super) async fn place(work: &Arc<Work>, plan: &DatabasePlan) -> anyhow::Resu
         work: Arc::clone(work),
         database: work.target(&plan.database),
         settings,
+        fresh: Arc::default(),
     })
 }
 

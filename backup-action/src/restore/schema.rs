@@ -16,6 +16,7 @@ use crate::process::RunAs;
 use crate::report::words::Step;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -110,12 +111,31 @@ async fn transaction(place: &Place, plan: &DatabasePlan, scripts: Scripts) -> an
         return Ok(());
     }
     // A constraint that waited until now is refused here, and nothing was changed.
-    let message = ended
-        .refusal()
-        .context("it is not known whether the server committed the transaction")?
-        .message;
-    Err(anyhow::anyhow!(message).context("could not commit the transaction"))
+    match ended.refusal() {
+        Ok(refusal) => {
+            Err(anyhow::anyhow!(refusal.message).context("could not commit the transaction"))
+        }
+        Err(error) => Err(anyhow::Error::new(CommitUnknown(crate::error::one_line(
+            &error,
+        )))),
+    }
 }
+
+/// The connection was lost behind COMMIT: the server may have done it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitUnknown(String);
+
+impl fmt::Display for CommitUnknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "it is not known whether the server committed the transaction: {}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for CommitUnknown {}
 
 fn check_counts(work: &Work, tables: &[usize], output: &[String]) -> anyhow::Result<()> {
     let counted = counts(output);

@@ -8,6 +8,7 @@ use crate::archive::index::{ByteRange, Name};
 use crate::archive::statements::{EntryReader, Statement};
 use anyhow::Context;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// An entry up to this size is compared with the index before any of it is sent; a larger one, such
@@ -24,6 +25,8 @@ pub(super) struct Place {
     /// The database on the server.
     pub(super) database: Name,
     pub(super) settings: Arc<Settings>,
+    /// Tables that hold nothing yet and that nobody else knows.
+    pub(super) fresh: Arc<BTreeSet<usize>>,
 }
 
 /// Replays `entries`, which are in the order of the dump, and shows every statement to `look`.

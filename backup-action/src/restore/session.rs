@@ -212,18 +212,36 @@ fn refusal(stderr: &str) -> Option<Refusal> {
     let mut lines = stderr.lines();
     let (place, first) = lines.by_ref().find_map(error_line)?;
     let mut message = first.trim().to_owned();
-    // Everything up to psql's next word belongs to the message.
+    // Everything up to psql's next word belongs to the message. DETAIL, CONTEXT and LINE repeat
+    // rows and statements, which may hold what nobody may read in a log: only the line of a COPY
+    // is taken from them.
     for line in lines.take_while(|line| !line.starts_with("psql:")) {
-        message.push('\n');
-        message.push_str(line);
-    }
-    if message.len() > 2000 {
-        message = message.chars().take(2000).collect();
+        if line.starts_with("HINT:") {
+            message.push('\n');
+            message.push_str(line);
+        } else if let Some(place) = copy_line(line) {
+            message.push_str(&format!(" ({place})"));
+        }
     }
     Some(Refusal {
         place,
-        message: message.trim_end().to_owned(),
+        message: message.chars().take(2000).collect(),
     })
+}
+
+/// `line 7` of `CONTEXT:  COPY payroll, line 7, column amount: "x"`. The table's name may hold
+/// anything, so that only a number behind the first `, line ` counts.
+fn copy_line(line: &str) -> Option<String> {
+    let (_, rest) = line
+        .strip_prefix("CONTEXT:")?
+        .trim_start()
+        .strip_prefix("COPY ")?
+        .split_once(", line ")?;
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let number: u64 = rest[..digits].parse().ok()?;
+    Some(format!("line {number} of its rows"))
 }
 
 /// `psql:<stdin>:12: ERROR:  message`, or for `-c` `ERROR:  message`.

@@ -41,6 +41,9 @@ pub struct Load {
     pub jobs: usize,
     /// What a failure does.
     pub on_failure: OnFailure,
+    /// Whether the server writes little WAL (`wal_level = minimal`): a large table of a database that
+    /// this restore creates is then emptied and filled in one transaction, which writes none.
+    pub little_wal: bool,
     /// After this long without progress the server is asked whether it still answers.
     pub stall_timeout: Duration,
 }

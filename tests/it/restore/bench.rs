@@ -86,6 +86,7 @@ impl Shelf {
             replace: BTreeMap::new(),
             jobs: 2,
             on_failure: OnFailure::Stop,
+            little_wal: true,
             stall_timeout: Duration::from_secs(30),
         }
     }

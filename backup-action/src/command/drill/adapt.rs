@@ -1,10 +1,12 @@
 //! What a throw-away cluster cannot be given as the archive has it, and what stands in its place.
 //! Each change is exact, and the proof is told of it.
 
-use crate::archive::index::{Entry, Index, Name, Sha256Digest, kind};
+use super::maintenance;
+use crate::archive::index::{Index, Name, Sha256Digest, kind};
 use crate::archive::object::Objects;
 use crate::command::source::Source;
-use crate::proof::Replacement;
+use crate::postgres::throwaway::Throwaway;
+use crate::proof::{self, Replacement};
 use crate::restore::{Archive, read};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
@@ -60,7 +62,7 @@ pub(super) async fn adapt(
     if schema_only {
         let entries = archive.index.entries.iter().enumerate();
         adapted.skip = entries
-            .filter(|(_, entry)| is_data(entry))
+            .filter(|(_, entry)| proof::is_data(entry))
             .map(|(number, _)| number)
             .collect();
     }
@@ -84,25 +86,55 @@ pub(super) async fn adapt(
                 what: "the location of the tablespace".to_owned(),
             },
         );
-        let sql = [b"SET allow_in_place_tablespaces = on;\n", &statement[..]].concat();
+        let sql = [IN_PLACE, &statement[..]].concat();
         adapted.replace.insert(number, sql);
     }
     Ok(adapted)
 }
 
-/// What `--schema-only` leaves out.
-fn is_data(entry: &Entry) -> bool {
-    matches!(
-        &*entry.kind,
-        kind::TABLE_DATA
-            | "SEQUENCE SET"
-            | "BLOB"
-            | "BLOBS"
-            | "BLOB METADATA"
-            | "MATERIALIZED VIEW DATA"
-            | "STATISTICS DATA"
-    )
+/// What a dump of the drill's cluster prints of its tablespaces: older minor versions of pg_dumpall
+/// print where they lie in the data directory instead of nothing.
+///
+/// # Errors
+/// The cluster gives no answer.
+pub(super) async fn locate(
+    adapted: &mut Adapted,
+    cluster: &Throwaway,
+    restored: &Index,
+) -> anyhow::Result<()> {
+    if adapted.replaced.is_empty() {
+        return Ok(());
+    }
+    let locations: Vec<String> = cluster
+        .psql
+        .query_json(
+            &maintenance(),
+            "select coalesce(json_agg(pg_tablespace_location(oid)), '[]') from pg_tablespace \
+             where pg_tablespace_location(oid) <> ''",
+        )
+        .await?;
+    for (number, replacement) in &mut adapted.replaced {
+        let Some(sql) = adapted
+            .replace
+            .get(number)
+            .and_then(|sql| sql.strip_prefix(IN_PLACE))
+        else {
+            continue;
+        };
+        let before = sql.strip_suffix(b"'';").unwrap_or(sql);
+        for location in &locations {
+            let statement = [before, b"'", location.as_bytes(), b"';"].concat();
+            let sha256 = Sha256Digest(Sha256::digest(&statement).into());
+            if restored.entries.iter().any(|entry| entry.sha256 == sha256) {
+                replacement.sha256 = sha256;
+            }
+        }
+    }
+    Ok(())
 }
+
+/// Lets a tablespace lie inside the data directory.
+const IN_PLACE: &[u8] = b"SET allow_in_place_tablespaces = on;\n";
 
 /// `CREATE TABLESPACE name OWNER role LOCATION ` of such a statement.
 fn before_location(sql: &[u8]) -> Option<&[u8]> {

@@ -8,7 +8,7 @@ mod verdicts;
 
 use super::journal::Journal;
 use super::source::{self, Source};
-use super::{Context, receipts, stores};
+use super::{Context, proving, receipts, stores};
 use crate::archive::index::{Index, Name, kind};
 use crate::check::{Check, CheckId};
 use crate::config::{Config, OncePer};
@@ -19,9 +19,9 @@ use crate::postgres::throwaway::{self, Throwaway, Wanted};
 use crate::process::Running;
 use crate::proof::{self, Proof};
 use crate::receipt::Kind;
-use crate::report::format;
 use crate::report::restored::Restored;
 use crate::report::words::Step;
+use crate::report::{Report, format};
 use crate::restore::plan::{self, Scope};
 use crate::restore::{self, Archive, Load, Loaded, OnFailure};
 use crate::store::Store;
@@ -50,17 +50,17 @@ fn maintenance() -> Name {
 pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
     let config = &context.config;
     let stores = stores(config).await?;
-    if let Some(check) = passed_already(config, &stores, journal).await? {
-        journal.required = vec![CheckId::DrillFresh];
-        journal.check(check);
-        return Ok(());
-    }
-    journal.required = required(config, !stores.is_empty());
     sweep(config, journal).await;
+    journal.required = required(config, !stores.is_empty());
     let Some(source) = source::resolve(context, journal).await? else {
         receipts::store(context, journal, &stores, Kind::Drill).await;
         return Ok(());
     };
+    if let Some(check) = passed_already(config, &stores, &source, journal).await? {
+        journal.required = vec![CheckId::ArchiveIntact, CheckId::DrillFresh];
+        journal.check(check);
+        return Ok(());
+    }
     trend(journal, &stores, &source).await;
 
     match drill(context, journal, &source).await {
@@ -114,17 +114,30 @@ async fn stores(config: &Config) -> anyhow::Result<Vec<Store>> {
     }
 }
 
-/// With `--once-per`: the answer that a drill passed recently enough, so that none is needed.
+/// With `--once-per`: the answer that a drill of this cluster passed recently enough, so that none
+/// is needed. A backup that was named is drilled unless that very backup was.
 async fn passed_already(
     config: &Config,
     stores: &[Store],
+    source: &Source,
     journal: &Journal,
 ) -> anyhow::Result<Option<Check>> {
     let Some(once_per) = config.drill.once_per else {
         return Ok(None);
     };
     let now = journal.started_at;
-    let drills = receipts::newest_passed_drill(stores, None, now).await?;
+    let is_wanted = |report: &Report| {
+        // A matrix over images drills each of them.
+        let restored = report.restored.as_ref();
+        let image = restored.and_then(|restored| restored.target.image.as_ref());
+        let is_same_image = config.drill.image.is_none() || config.drill.image.as_ref() == image;
+        let digest = report.archive.as_ref().map(|a| a.archive_sha256);
+        let is_same_backup =
+            config.backup == "latest" || digest == Some(source.index.archive_sha256);
+        is_same_image && is_same_backup
+    };
+    let cluster = system_identifier(source);
+    let drills = receipts::newest_passed_drill(stores, cluster, now, is_wanted).await?;
     let Some(found) = drills.newest else {
         return Ok(None);
     };
@@ -136,27 +149,26 @@ async fn passed_already(
         OncePer::Month => (passed.year(), passed.month()) == (today.year(), today.month()),
         OncePer::Time(time) => age >= 0 && age.unsigned_abs() < time.as_secs(),
     };
-    // A matrix over images drills each of them.
-    let image = report
-        .restored
-        .as_ref()
-        .and_then(|restored| restored.target.image.as_ref());
-    let is_same = config.drill.image.is_none() || config.drill.image.as_ref() == image;
-    Ok((is_recent && is_same).then(|| {
+    Ok(is_recent.then(|| {
         Check::passed(
             CheckId::DrillFresh,
-            format!("passed {}: {}", format::old(age), found.key),
+            format!("not repeated: passed {}: {}", format::old(age), found.key),
         )
     }))
 }
 
+fn system_identifier(source: &Source) -> Option<&str> {
+    source
+        .manifest
+        .as_ref()?
+        .source
+        .system_identifier
+        .as_deref()
+}
+
 /// The restore times of earlier drills.
 async fn trend(journal: &mut Journal, stores: &[Store], source: &Source) {
-    let cluster = source
-        .manifest
-        .as_ref()
-        .and_then(|manifest| manifest.source.system_identifier.as_deref());
-    match receipts::trend(stores, cluster).await {
+    match receipts::trend(stores, system_identifier(source)).await {
         Ok((past, unreadable)) => {
             journal.trend = past;
             journal.notes.extend(unreadable);
@@ -273,13 +285,14 @@ async fn replay_and_prove(
     }
 
     let begun = Instant::now();
-    let adapted = adapt::adapt(&archive, &cluster.bootstrap, config.drill.schema_only).await?;
+    let mut adapted = adapt::adapt(&archive, &cluster.bootstrap, config.drill.schema_only).await?;
     let loaded = replay(context, &archive, cluster, &adapted).await;
     journal.took(Step::Restore, begun);
     let loaded = loaded?;
 
     let begun = Instant::now();
     let restored = dump_again(context, source, cluster).await?;
+    adapt::locate(&mut adapted, cluster, &restored.index).await?;
     let proof = prove(&archive, &restored.index, cluster, &adapted, config).await?;
     let collations = ready::collations(source, cluster).await;
     journal.notes.extend(collations);
@@ -309,6 +322,7 @@ async fn replay(
             replace: adapted.replace.clone(),
             jobs: config.jobs,
             on_failure: OnFailure::Continue,
+            little_wal: true,
             stall_timeout: config.stall_timeout,
         },
         &context.progress,
@@ -372,10 +386,6 @@ async fn prove(
         renamed: None,
     };
     let mut proof = proof::compare(&archive.index, restored, &context);
-    for open in proof.undecided.clone() {
-        let mut reader = open.reader();
-        restore::read::rows(archive, open.archive, |bytes| reader.feed(bytes)).await?;
-        proof.decide(&open, reader.finish());
-    }
+    proving::settle(archive, &mut proof).await?;
     Ok(proof)
 }

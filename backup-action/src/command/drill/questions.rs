@@ -3,6 +3,10 @@
 use crate::archive::index::Name;
 use crate::config::{Expected, Question};
 use crate::postgres::psql::Psql;
+use crate::report::escape;
+
+/// How much of an answer is kept: reports and receipts hold it.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// What became of a question.
 pub(super) struct Answer {
@@ -70,7 +74,7 @@ fn judge(values: &[Option<String>], expected: &Expected) -> Answer {
         }),
     };
     Answer {
-        said: value.clone(),
+        said: escape::shorten(value, MAX_SHOWN_CHARS),
         right,
     }
 }

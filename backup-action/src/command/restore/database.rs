@@ -156,18 +156,39 @@ pub(super) async fn swap(
             }
         }
     };
-    done.map_err(|error| {
-        Explained::new(
-            format!("could not give database {name} its place"),
-            match old {
-                Some(_) => "The old database is as it was. Stop what connects to it (--before), and run the restore again.",
-                None => "Nothing stands under that name. Read the server's message.",
-            },
-        )
-        .caused_by(error)
-    })?;
+    if let Err(error) = done {
+        // An answer that was lost says nothing about what the server did; its catalogue does.
+        let moved = is_there(prepared, &beside.name).await.map(|there| !there);
+        let hint = match (&moved, &old) {
+            (Ok(true), _) => {
+                context.cleanup.disarm(beside.ticket);
+                "The server did rename them: the restored database has its place. Compare its owner and privileges with `backup-action show`."
+            }
+            (Ok(false), Some(_)) => {
+                "The old database is as it was. Stop what connects to it (--before), and run the restore again."
+            }
+            (Ok(false), None) => "Nothing stands under that name. Read the server's message.",
+            (Err(_), _) => {
+                "The server does not answer: look at which databases it has before anything else is done; the old one is there under one of its two names."
+            }
+        };
+        return Err(
+            Explained::new(format!("could not give database {name} its place"), hint)
+                .caused_by(error)
+                .into(),
+        );
+    }
     context.cleanup.disarm(beside.ticket);
     Ok(old)
+}
+
+/// Whether the server has a database of that name.
+async fn is_there(prepared: &Prepared, name: &Name) -> anyhow::Result<bool> {
+    let sql = format!(
+        "select to_json(exists (select from pg_database where datname = {}))",
+        literal(name)
+    );
+    prepared.psql.query_json(&prepared.maintenance, &sql).await
 }
 
 fn script(prepared: &Prepared, name: &Name, beside: &Name, old: Option<&Name>) -> Vec<u8> {

@@ -17,12 +17,13 @@ use super::{Context, ExitStatus, print};
 use crate::archive::index::Name;
 use crate::check::{Check, CheckId};
 use crate::config::OutputFormat;
+use crate::error::Explained;
 use crate::report::format;
 use crate::report::restored::{Phase, Restored, Target};
 use crate::report::words::Step;
 use crate::restore::load::load;
 use crate::restore::plan::Scope;
-use crate::restore::schema::{Around, load_schema};
+use crate::restore::schema::{Around, CommitUnknown, load_schema};
 use crate::restore::{Load, Loaded};
 use anyhow::Context as _;
 use hooks::Hooks;
@@ -213,9 +214,18 @@ async fn one_schema(
         before: around.before,
         after: around.after,
     };
-    let loaded = load_schema(one, around, &context.progress)
-        .await
-        .context("the schema is as it was")?;
+    let loaded = match load_schema(one, around, &context.progress).await {
+        Ok(loaded) => loaded,
+        Err(error) if error.chain().any(|cause| cause.is::<CommitUnknown>()) => {
+            return Err(Explained::new(
+                "the schema is either as it was or restored",
+                "Look at its tables before anything else is done; both are whole.",
+            )
+            .caused_by(error)
+            .into());
+        }
+        Err(error) => return Err(error.context("the schema is as it was")),
+    };
     complete(journal, &loaded, begun);
     journal.notes.push(
         "proved before COMMIT: every statement and row that was sent has the digest of the index, and the server counted every row".to_owned(),

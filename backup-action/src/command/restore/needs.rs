@@ -69,7 +69,13 @@ pub(super) async fn read(archive: &Archive, scope: &Scope, plan: &Plan) -> anyho
             }
             // Comments on extensions carry no owner that matters; rows need none.
             kind::TABLE_DATA => {}
-            _ => needs.roles.extend(entry.owner.clone()),
+            // pg_dump leaves the owner of an extension's comment empty.
+            _ => needs.roles.extend(
+                entry
+                    .owner
+                    .clone()
+                    .filter(|owner| !owner.as_bytes().is_empty()),
+            ),
         }
     }
     for statement in statements.values().flatten() {

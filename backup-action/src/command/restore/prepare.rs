@@ -250,6 +250,12 @@ async fn cluster_problems(prepared: &Prepared) -> anyhow::Result<Vec<(String, St
             found.extend(objects.map(|what| format!("{what} in database {}", database.name)));
         }
     }
+    // Two roles of one name are rarely the same: attributes, passwords and memberships would be
+    // those of the server. Whoever restores, and initdb's own, have to be there.
+    let own = [&server.role, &server.bootstrap].map(|role| Name::from(role.as_str()));
+    let taken = server.roles.iter().filter(|role| !own.contains(role));
+    let taken = taken.filter(|role| prepared.needs.has_role(role));
+    found.extend(taken.map(|role| format!("role {role}")));
     let mut problems = Vec::new();
     if !found.is_empty() {
         problems.push((
@@ -371,6 +377,7 @@ impl Prepared {
             replace: BTreeMap::new(),
             jobs: context.config.jobs,
             on_failure: OnFailure::Stop,
+            little_wal: false,
             stall_timeout: context.config.stall_timeout,
         }
     }

@@ -5,8 +5,8 @@ use super::needs::is_of_database;
 use super::prepare::Prepared;
 use crate::archive::index::{Index, Name, Sha256Digest, kind};
 use crate::check::{Check, CheckId};
-use crate::command::Context;
 use crate::command::journal::Journal;
+use crate::command::{Context, proving};
 use crate::pipeline::inspect;
 use crate::postgres::dump::{self, DumpOptions};
 use crate::process::Running;
@@ -36,7 +36,8 @@ pub(super) async fn round_trip(
         prepared.plan.dump_bytes(&prepared.archive.index),
     );
     let dumped = dump_again(context, prepared, beside).await?;
-    let proof = compare(prepared, dumped, beside);
+    let mut proof = compare(prepared, dumped, beside);
+    proving::settle(&prepared.archive, &mut proof).await?;
     journal.took(Step::Prove, begun);
     journal.check(judge(&proof));
     Ok(proof.into())

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// How long to wait for the lock of another session before giving up: who waits for an ACCESS
 /// EXCLUSIVE lock makes everybody behind it wait.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '30s';\n";
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s';\n";
 
 /// What stands around the entries of the schema inside the transaction.
 pub(super) struct Around {
@@ -39,19 +39,33 @@ pub(super) fn around(prepared: &Prepared, schema: &Name, now: Timestamp) -> anyh
             ]
             .concat(),
         );
-        // What was looked at before may have changed since.
+        // What was looked at before may have changed since; from here on nobody can add to it.
         after.extend(
             format!(
                 "DO $backup_action$ declare found text; begin \
+                 for found in select c.oid::regclass::text from pg_class c \
+                 where c.relnamespace = {}::regnamespace and c.relkind in ('r', 'p') loop \
+                 execute 'LOCK TABLE ' || found || ' IN ACCESS EXCLUSIVE MODE'; end loop; \
                  select string_agg(what, ', ') into found from ({}) as dependents; \
                  if found is not null then \
                  raise exception 'objects outside of the schema depend on it: %', found; \
                  end if; end $backup_action$;\n",
+                literal(&Name::from(quoted(&old))),
                 dependents_sql(&literal(&old))
             )
             .into_bytes(),
         );
         after.extend([b"DROP SCHEMA ", quoted(&old).as_slice(), b" CASCADE;\n"].concat());
+    }
+    // pg_dump does not write CREATE SCHEMA for what every new database has.
+    let index = &prepared.archive.index;
+    let is_created = prepared
+        .plan
+        .entries()
+        .into_iter()
+        .any(|number| &*index.entries[number].kind == "SCHEMA");
+    if !is_created {
+        before.extend([b"CREATE SCHEMA ", quoted(schema).as_slice(), b";\n"].concat());
     }
     Ok(Around { before, after })
 }
