@@ -103,6 +103,13 @@ impl Meter {
 }
 
 fn seconds_left(now: &Snapshot, seconds: f64) -> Option<f64> {
+    // The first bytes say little about the speed of the rest; earlier runs say more.
+    if let Some(expected) = now.expected
+        && now.done_bytes < now.total_bytes / 5
+    {
+        let left = expected.as_secs_f64() - seconds;
+        return (left > 0.0).then_some(left);
+    }
     if now.done_bytes == 0 || now.total_bytes <= now.done_bytes || seconds < 1.0 {
         return None;
     }

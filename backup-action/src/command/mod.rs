@@ -256,8 +256,7 @@ async fn judged(
     status
 }
 
-/// The number is the same on Linux and macOS.
-const SIGXFSZ: i32 = 25;
+const SIGXFSZ: i32 = 25; // on Linux and macOS
 
 enum End {
     Itself(anyhow::Result<()>),

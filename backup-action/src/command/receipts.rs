@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Drills of the trend.
 const TREND: usize = 12;
@@ -204,6 +205,15 @@ pub(crate) async fn trend(
     Ok((past, unreadable))
 }
 
+/// How long it will take to restore `dump_bytes`, by the last drill that passed.
+pub(crate) fn expected(trend: &[PastDrill], dump_bytes: u64) -> Option<Duration> {
+    let last = trend
+        .iter()
+        .rfind(|drill| drill.verdict == Verdict::Passed && drill.dump_bytes > 0)?;
+    let seconds = last.restore_seconds? * dump_bytes as f64 / last.dump_bytes as f64;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// Keeps the report as the receipt that the deploy job and the auditor ask for. A closed gate
 /// leaves none: a deploy job must not find one. A drill leaves one in any case, named after its
 /// verdict; only the one that passed can be taken back, when its verdict could not be told.
@@ -279,4 +289,32 @@ async fn put_everywhere(
             .with_context(|| format!("could not store {}", store.locate(key)))?;
     }
     Ok(tickets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_passed_drill_says_how_long_it_takes() {
+        let drill = |seconds: Option<f64>, dump_bytes, verdict| PastDrill {
+            key: String::new(),
+            finished_at: Timestamp::UNIX_EPOCH,
+            restore_seconds: seconds,
+            dump_bytes,
+            verdict,
+        };
+        let trend = [
+            drill(Some(9.0), 10, Verdict::Passed),
+            drill(Some(5.0), 10, Verdict::Passed),
+            drill(Some(1.0), 10, Verdict::Failed),
+        ];
+        assert_eq!(expected(&trend, 20), Some(Duration::from_secs(10)));
+        assert_eq!(expected(&[], 20), None);
+        assert_eq!(expected(&[drill(None, 10, Verdict::Passed)], 20), None);
+        assert_eq!(
+            expected(&[drill(Some(f64::MAX), 1, Verdict::Passed)], u64::MAX),
+            None
+        );
+    }
 }

@@ -13,6 +13,7 @@ use crate::check::{Check, CheckId};
 use crate::error::{self, Explained};
 use crate::manifest::{self, ArchiveSummary, Manifest};
 use crate::pipeline::pass::Options;
+use crate::pipeline::scratch::Scratch;
 use crate::pipeline::{publish, repack};
 use crate::postgres::args;
 use crate::report::format;
@@ -39,7 +40,7 @@ pub(crate) struct Source {
     /// What is wrong with the archive's length.
     wrong_length: Option<String>,
     /// Keeps the temporary archive that a file was repacked into.
-    _repacked: Option<repack::Place>,
+    _repacked: Option<Scratch>,
 }
 
 impl Source {

@@ -15,6 +15,7 @@ pub mod progress;
 pub mod publish;
 pub mod readback;
 pub mod repack;
+pub mod scratch;
 pub mod seal;
 mod source;
 pub mod stream;

@@ -3,7 +3,7 @@
 use crate::report::words::Step;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counters that a step writes and a display reads.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Progress {
     /// Milliseconds since `begun` at which the reader began to wait for the dump; 0 while it does not.
     waiting_since: AtomicU64,
     place: Mutex<String>,
+    /// How long a step took before.
+    expected: Mutex<Option<(Step, Duration)>>,
 }
 
 /// One look at the counters.
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub total_bytes: u64,
     /// What it is at, such as a table; hostile text.
     pub place: String,
+    /// How long it will take, by what earlier runs took.
+    pub expected: Option<Duration>,
 }
 
 impl Default for Progress {
@@ -39,6 +43,7 @@ impl Default for Progress {
             total_bytes: AtomicU64::new(0),
             waiting_since: AtomicU64::new(0),
             place: Mutex::new(String::new()),
+            expected: Mutex::new(None),
         }
     }
 }
@@ -53,6 +58,15 @@ impl Progress {
         match self.step.lock() {
             Ok(mut current) => *current = step,
             Err(poisoned) => *poisoned.into_inner() = step,
+        }
+    }
+
+    /// Earlier runs let `step` take so long.
+    pub fn expect(&self, step: Step, duration: Duration) {
+        let new = Some((step, duration));
+        match self.expected.lock() {
+            Ok(mut expected) => *expected = new,
+            Err(poisoned) => *poisoned.into_inner() = new,
         }
     }
 
@@ -101,7 +115,14 @@ impl Progress {
             Ok(step) => *step,
             Err(poisoned) => *poisoned.into_inner(),
         };
+        let expected = match self.expected.lock() {
+            Ok(expected) => *expected,
+            Err(poisoned) => *poisoned.into_inner(),
+        };
         Snapshot {
+            expected: expected
+                .filter(|(expected, _)| *expected == step)
+                .map(|(_, duration)| duration),
             step,
             done_bytes: self.done_bytes.load(Ordering::Relaxed),
             total_bytes: self.total_bytes.load(Ordering::Relaxed),

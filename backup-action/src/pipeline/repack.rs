@@ -8,6 +8,7 @@ use super::cleanup::Cleanup;
 use super::copies::OpenCopy;
 use super::pass::{self, Options};
 use super::progress::Progress;
+use super::scratch::Scratch;
 use super::source::Input;
 use crate::archive::index::Index;
 use crate::archive::scanned::Completeness;
@@ -16,15 +17,12 @@ use crate::error::Explained;
 use crate::store::{Key, Store};
 use anyhow::{Context, ensure};
 use flate2::bufread::MultiGzDecoder;
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 const PREFIX: &str = "backup-action-repacked-";
-const LOCK: &str = "in-use";
 const ARCHIVE: &str = "archive.sql.gz";
 
 /// The archive that was made, for as long as this lives.
@@ -38,14 +36,7 @@ pub struct Repacked {
     /// Whether the dump is whole.
     pub completeness: Completeness,
     /// Keeps the directory.
-    pub place: Place,
-}
-
-/// The private directory, and the lock that says that it is in use.
-#[derive(Debug)]
-pub struct Place {
-    dir: tempfile::TempDir,
-    _lock: File,
+    pub place: Scratch,
 }
 
 /// Decodes the file at `path` once (plain SQL is taken as it is) and repacks it.
@@ -61,8 +52,8 @@ pub async fn repack(
 ) -> anyhow::Result<Repacked> {
     let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
     let bytes = file.metadata().context("could not read its size")?.len();
-    let place = Place::new(&std::env::temp_dir())?;
-    let store = Store::open_dir(place.dir.path()).await?;
+    let place = Scratch::new(PREFIX)?;
+    let store = Store::open_dir(place.path()).await?;
     room_for(&store, bytes).await?;
     let key = Key::parse(ARCHIVE)?;
     let copy = OpenCopy::begin(&store, &key, bytes, cleanup).await?;
@@ -137,69 +128,5 @@ async fn room_for(store: &Store, bytes: u64) -> anyhow::Result<()> {
         )
         .into()),
         Some(_) | None => Ok(()),
-    }
-}
-
-impl Place {
-    fn new(temporary: &Path) -> anyhow::Result<Place> {
-        sweep(temporary);
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(std::path::absolute(temporary)?)
-            .with_context(|| format!("could not make a directory in {}", temporary.display()))?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(dir.path().join(LOCK))
-            .context("could not make a file in the temporary directory")?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .context("could not lock a file in the temporary directory")?;
-        Ok(Place { dir, _lock: lock })
-    }
-}
-
-/// Removes what killed runs of this user left. What cannot be removed stays.
-fn sweep(temporary: &Path) {
-    let us = rustix::process::geteuid().as_raw();
-    let Ok(entries) = std::fs::read_dir(temporary) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir() && m.uid() == us);
-        // Without its lock file a directory is just being made or removed: it is left alone.
-        let Some(lock) = ours.then(|| File::open(path.join(LOCK)).ok()).flatten() else {
-            continue;
-        };
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) | Err(_) => {}
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_directory_of_a_killed_run_is_removed_and_one_in_use_stays() {
-        let temporary = tempfile::tempdir().unwrap();
-        let living = Place::new(temporary.path()).unwrap();
-        let dead = temporary.path().join(format!("{PREFIX}dead"));
-        std::fs::create_dir(&dead).unwrap();
-        std::fs::write(dead.join(LOCK), "").unwrap();
-        std::fs::write(dead.join(ARCHIVE), "secret").unwrap();
-        let third = Place::new(temporary.path()).unwrap();
-        assert!(!dead.exists());
-        assert!(living.dir.path().exists() && third.dir.path().exists());
-        let mode = std::fs::metadata(third.dir.path()).unwrap().permissions();
-        assert_eq!(mode.mode() & 0o777, 0o700);
-        drop((living, third));
-        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
     }
 }

@@ -682,14 +682,16 @@ mod tests {
 
             </details>
 
-            <details><summary>Checks: 5 passed</summary>
+            <details><summary>Checks: 7 passed</summary>
 
             | | check | evidence |
             |---|---|---|
             | ✅ | `archive-intact` | 670 members, each as it was stored |
+            | ✅ | `target-ready` | PostgreSQL 15.20 in a container |
             | ✅ | `restore-complete` | 1,204 entries, 74 tables |
             | ✅ | `restore-time` | 9 m 41 s of at most 15 m 00 s |
             | ✅ | `round-trip` | equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74 tables |
+            | ✅ | `drill-not-empty` | 74 tables, 4,880,024 rows |
             | ✅ | `questions` | 1 question, as expected |
 
             </details>

@@ -280,7 +280,10 @@ mod tests {
 
     fn known(object: &str, until: &str) -> Acknowledged {
         Acknowledged {
-            kind: DefectKind::Different,
+            kind: match object.starts_with("INDEX") {
+                true => DefectKind::NotRestored,
+                false => DefectKind::Different,
+            },
             object: object.to_owned(),
             reason: "ticket 7".to_owned(),
             until: until.parse().unwrap(),

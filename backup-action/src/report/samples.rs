@@ -358,12 +358,14 @@ pub(crate) fn drill_passed() -> Report {
         command: "drill".to_owned(),
         checks: vec![
             Check::passed(CheckId::ArchiveIntact, "670 members, each as it was stored"),
+            Check::passed(CheckId::TargetReady, "PostgreSQL 15.20 in a container"),
             Check::passed(CheckId::RestoreComplete, "1,204 entries, 74 tables"),
             Check::passed(CheckId::RestoreTime, "9 m 41 s of at most 15 m 00 s"),
             Check::passed(
                 CheckId::RoundTrip,
                 "equal: 2 databases, 4 schemas, 1,204 entries, 4,880,024 rows in 74 tables",
             ),
+            Check::passed(CheckId::DrillNotEmpty, "74 tables, 4,880,024 rows"),
             Check::passed(CheckId::Questions, "1 question, as expected"),
         ],
         copies: Vec::new(),

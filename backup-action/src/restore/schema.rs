@@ -12,6 +12,7 @@ use super::settings::InForce;
 use super::work::{Load, Loaded, OnFailure, Work, object};
 use crate::error::Explained;
 use crate::pipeline::progress::Progress;
+use crate::pipeline::scratch::Scratch;
 use crate::process::RunAs;
 use crate::report::words::Step;
 use anyhow::{Context, bail, ensure};
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -157,7 +158,7 @@ struct Scripts {
     after: Vec<PathBuf>,
     /// What each file's lines belong to.
     lines: Vec<(PathBuf, Lines)>,
-    _dir: tempfile::TempDir,
+    _dir: Scratch,
 }
 
 /// The caller's SQL has no entry.
@@ -179,11 +180,7 @@ impl Scripts {
                 .into());
             }
         };
-        let dir = tempfile::Builder::new()
-            .prefix("backup-action-restore-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir()
-            .context("could not make a temporary directory")?;
+        let dir = Scratch::new("backup-action-restore-")?;
         give(dir.path(), owner)?;
         let mut files = Files::new(place, dir.path().to_owned(), owner);
         let guard = format!("\\restrict {}\n", restrict_key()?);

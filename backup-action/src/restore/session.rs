@@ -314,3 +314,25 @@ pub(super) fn as_argument(sql: Vec<u8>) -> anyhow::Result<OsString> {
     );
     Ok(OsString::from_vec(sql))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_line_of_a_row_and_never_the_row() {
+        let stderr = "psql:/tmp/s.sql:7: ERROR:  new row violates check constraint \"c\"\n\
+            DETAIL:  Failing row contains (1, alice, 4111).\n\
+            HINT:  Look.\n\
+            CONTEXT:  COPY payroll, line 12: \"1\talice\t4111\"\n\
+            LINE 1: ALTER ROLE x PASSWORD 'SCRAM-SHA-256$...'\n";
+        let found = refusal(stderr).unwrap();
+        assert_eq!(found.place, Some(("/tmp/s.sql".to_owned(), 7)));
+        assert_eq!(
+            found.message,
+            "new row violates check constraint \"c\"\nHINT:  Look. (line 12 of its rows)"
+        );
+        let other = refusal("ERROR:  no\nCONTEXT:  SQL function \"f\", line 3\n").unwrap();
+        assert_eq!(other.message, "no");
+    }
+}

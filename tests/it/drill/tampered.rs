@@ -219,6 +219,11 @@ fn an_index_or_a_manifest_of_something_else_is_refused_by_field() {
             "\"name\": \"tenant_empresa_9\"".to_owned(),
         ),
         (
+            "pg_dumpall_args",
+            "\"role_passwords\": true".to_owned(),
+            "\"role_passwords\": true, \"pg_dumpall_args\": [\"--file=/tmp/canary\"]".to_owned(),
+        ),
+        (
             "server_version",
             "\"server_version\": \"".to_owned(),
             "\"server_version\": \"9".to_owned(),

@@ -62,6 +62,9 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         return Ok(());
     }
     trend(journal, &stores, &source).await;
+    if let Some(expected) = receipts::expected(&journal.trend, source.index.dump_bytes) {
+        context.progress.expect(Step::Restore, expected);
+    }
 
     match drill(context, journal, &source).await {
         Ok(()) => {}

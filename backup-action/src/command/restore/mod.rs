@@ -13,7 +13,7 @@ mod schema;
 mod view;
 
 use super::journal::Journal;
-use super::{Context, ExitStatus, print};
+use super::{Context, ExitStatus, print, receipts};
 use crate::archive::index::Name;
 use crate::check::{Check, CheckId};
 use crate::config::OutputFormat;
@@ -105,6 +105,7 @@ async fn restore(
         tools: vec![format!("psql {}", prepared.tools.version)],
         ..Restored::default()
     });
+    expect(context, prepared).await;
     create_roles(context, journal, prepared).await?;
     let begun = Instant::now();
     match &prepared.scope {
@@ -196,6 +197,19 @@ async fn one_database(
         ));
     }
     Ok(())
+}
+
+/// Tells the display how long drills took; without them it goes by the bytes alone.
+async fn expect(context: &Context, prepared: &Prepared) {
+    let manifest = prepared.source.manifest.as_ref();
+    let cluster = manifest.and_then(|manifest| manifest.source.system_identifier.as_deref());
+    let stores = [prepared.source.store.clone()];
+    let bytes = prepared.plan.dump_bytes(&prepared.archive.index);
+    if let Ok((trend, _)) = receipts::trend(&stores, cluster).await
+        && let Some(expected) = receipts::expected(&trend, bytes)
+    {
+        context.progress.expect(Step::Restore, expected);
+    }
 }
 
 async fn one_schema(
