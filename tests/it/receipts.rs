@@ -273,8 +273,11 @@ fn drill(gated: &Gated<'_>, seconds_ago: i64, change: impl Fn(&mut Value)) -> Pa
     receipt["copies"] = json!([]);
     receipt["durations"] = json!({"restore_seconds": 581.0, "total_seconds": 600.0});
     receipt["checks"] = json!([
+        {"id": "archive-intact", "outcome": "passed", "evidence": "whole"},
+        {"id": "target-ready", "outcome": "passed", "evidence": "15"},
         {"id": "restore-complete", "outcome": "passed", "evidence": "9 entries"},
         {"id": "round-trip", "outcome": "passed", "evidence": "equal"},
+        {"id": "drill-not-empty", "outcome": "passed", "evidence": "2 tables, 3 rows"},
     ]);
     receipt["restored"] = json!({"proof": {"archived": counts, "restored": counts}});
     change(&mut receipt);
@@ -315,7 +318,12 @@ fn the_gate_says_when_a_drill_is_due() {
     });
     asked("warned", "ever passed");
     type Change = fn(&mut Value);
-    let not_counted: [(Change, &str); 5] = [
+    let not_counted: [(Change, &str); 7] = [
+        (|r| r["source"] = Value::Null, "is of another cluster"),
+        (
+            |r| r["checks"][4]["outcome"] = json!("warned"),
+            "does not prove a round trip",
+        ),
         (
             |r| r["restored"]["schema_only"] = json!(true),
             "restored no rows",

@@ -211,7 +211,7 @@ pub(super) struct Refusal {
 fn refusal(stderr: &str) -> Option<Refusal> {
     let mut lines = stderr.lines();
     let (place, first) = lines.by_ref().find_map(error_line)?;
-    let mut message = first.trim().to_owned();
+    let mut message = without_value(first.trim()).to_owned();
     // Everything up to psql's next word belongs to the message. DETAIL, CONTEXT and LINE repeat
     // rows and statements, which may hold what nobody may read in a log: only the line of a COPY
     // is taken from them.
@@ -227,6 +227,15 @@ fn refusal(stderr: &str) -> Option<Refusal> {
         place,
         message: message.chars().take(2000).collect(),
     })
+}
+
+/// `invalid input syntax for type date` of `…: "1001.00"`: what stands quoted behind the last colon
+/// is a value.
+fn without_value(message: &str) -> &str {
+    match message.rfind(": \"") {
+        Some(at) if message.ends_with('"') => &message[..at],
+        Some(_) | None => message,
+    }
 }
 
 /// `line 7` of `CONTEXT:  COPY payroll, line 7, column amount: "x"`. The table's name may hold
@@ -332,6 +341,8 @@ mod tests {
             found.message,
             "new row violates check constraint \"c\"\nHINT:  Look. (line 12 of its rows)"
         );
+        let value = refusal("ERROR:  invalid input syntax for type date: \"4111\"\n").unwrap();
+        assert_eq!(value.message, "invalid input syntax for type date");
         let other = refusal("ERROR:  no\nCONTEXT:  SQL function \"f\", line 3\n").unwrap();
         assert_eq!(other.message, "no");
     }

@@ -1,5 +1,6 @@
 //! Backups that are not what they were: the drill fails, and names the object.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     reason = "helpers of tests, which clippy does not see as tests"
 )]
