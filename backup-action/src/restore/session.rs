@@ -229,11 +229,18 @@ fn refusal(stderr: &str) -> Option<Refusal> {
     })
 }
 
-/// `invalid input syntax for type date` of `…: "1001.00"`: what stands quoted behind the last colon
-/// is a value.
+/// `invalid input syntax for type date` of `…: "1001.00"`: in messages about a value, what stands
+/// quoted behind the colon is that value.
 fn without_value(message: &str) -> &str {
-    match message.rfind(": \"") {
-        Some(at) if message.ends_with('"') => &message[..at],
+    const ABOUT_VALUES: [&str; 4] = [
+        "invalid input syntax for ",
+        "invalid input value for ",
+        "date/time field value out of range",
+        "malformed ",
+    ];
+    let is_about_value = ABOUT_VALUES.iter().any(|start| message.starts_with(start));
+    match message.find(": \"") {
+        Some(at) if is_about_value => &message[..at],
         Some(_) | None => message,
     }
 }
@@ -343,6 +350,8 @@ mod tests {
         );
         let value = refusal("ERROR:  invalid input syntax for type date: \"4111\"\n").unwrap();
         assert_eq!(value.message, "invalid input syntax for type date");
+        let name = refusal("ERROR:  invalid locale name: \"xx_YY\"\n").unwrap();
+        assert_eq!(name.message, "invalid locale name: \"xx_YY\"");
         let other = refusal("ERROR:  no\nCONTEXT:  SQL function \"f\", line 3\n").unwrap();
         assert_eq!(other.message, "no");
     }
