@@ -15,7 +15,7 @@ const KILL_AFTER: Duration = Duration::from_secs(4);
 /// cancel request of its own before it is killed.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 
-/// Stops a [`Running`] child, from any thread, as often as wanted.
+/// Stops a [`Running`](super::Running) child, from any thread, as often as wanted.
 #[derive(Clone, Debug)]
 pub struct StopHandle(pub(super) Arc<Group>);
 
