@@ -206,10 +206,10 @@ fn memory_at(
 }
 
 /// A directory that is empty at the start and gone at the end, also after an error.
-struct Fresh(PathBuf);
+pub(crate) struct Fresh(PathBuf);
 
 impl Fresh {
-    fn make(dir: &Path) -> Result<Self> {
+    pub(crate) fn make(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
         Ok(Self(dir.to_path_buf()))
     }

@@ -2,6 +2,7 @@
 //! full backup in S3 against the whole of it; in one run, in turns, on servers with the same
 //! settings. The numbers are for people; nothing is judged here.
 
+use crate::bench::Fresh;
 use crate::cluster::Cluster;
 use crate::gate::{self, Profile};
 use crate::measure::{self, Sample};
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let bin_dir = tools::postgres().context("the benchmark needs a PostgreSQL server")?;
     let program = gate::program(args.program.as_deref(), Profile::Release)?;
     let scratch = paths::private().join(format!("bench-restore-{}", std::process::id()));
-    fs::create_dir_all(&scratch)?;
+    let fresh = Fresh::make(&scratch)?;
     let s3 = S3::start(&scratch.join("s3"), "nostromo-backups")?;
     let bench = Bench {
         settings: settings(&program)?,
@@ -78,9 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         turns.push(done);
     }
     print!("{}", report(&turns));
-    if std::env::var_os("KEEP").is_none() {
-        fs::remove_dir_all(&bench.scratch)?;
-    }
+    // The S3 server lives in the directory: it ends first.
+    drop(bench);
+    drop(fresh);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use super::index::{ByteRange, FORMAT, Index, Member};
 use std::fmt;
 
 /// What was read is not what was written: the copy is damaged, and reading it again will not help.
-/// Find it with `error.chain().any(|cause| cause.is::<Damaged>())`. The text is a clause in lower
+/// See [`Damaged::is_cause_of`]. The text is a clause in lower
 /// case that names the field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damaged(pub String);
@@ -16,6 +16,13 @@ impl fmt::Display for Damaged {
 }
 
 impl std::error::Error for Damaged {}
+
+impl Damaged {
+    /// Whether damage is what an error, or one of its causes, says.
+    pub fn is_cause_of(error: &anyhow::Error) -> bool {
+        error.chain().any(|cause| cause.is::<Damaged>())
+    }
+}
 
 impl Index {
     /// Whether the index holds together, so that offsets may be computed from it without overflow:

@@ -10,6 +10,7 @@ use crate::archive::rebuild;
 use crate::archive::scanned::Completeness;
 use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
+use crate::config::Config;
 use crate::error::{self, Explained};
 use crate::manifest::{self, ArchiveSummary, Manifest};
 use crate::pipeline::pass::Options;
@@ -18,6 +19,7 @@ use crate::pipeline::{publish, repack};
 use crate::postgres::args;
 use crate::report::format;
 use crate::report::words::Step;
+use crate::restore::Archive;
 use crate::store::{Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use std::fs::File;
@@ -44,6 +46,15 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The archive for the restore engine.
+    pub(crate) fn archive(&self) -> Archive {
+        Archive {
+            store: self.store.clone(),
+            key: self.key.clone(),
+            index: Arc::clone(&self.index),
+        }
+    }
+
     /// The major version of the server that was dumped, as the dump itself says it.
     pub(crate) fn server_major(&self) -> Option<u32> {
         let version = publish::dumped_from(&self.index)?;
@@ -65,7 +76,7 @@ pub(crate) async fn resolve(
     context: &Context,
     journal: &mut Journal,
 ) -> anyhow::Result<Option<Source>> {
-    let found = match named_file(context).await? {
+    let found = match named_file(&context.config).await? {
         Some(path) => file(context, &path).await,
         None => stored(context).await,
     };
@@ -118,8 +129,7 @@ pub(crate) async fn damaged(context: &Context, journal: &mut Journal, source: &S
 
 /// The file that was named; with a store a bare word is a name in it, even when a file of that name
 /// lies about.
-async fn named_file(context: &Context) -> anyhow::Result<Option<PathBuf>> {
-    let config = &context.config;
+pub(crate) async fn named_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
     let path = Path::new(&config.backup);
     if config.backup == "latest" || !path.is_file() {
         return Ok(None);
@@ -131,10 +141,7 @@ async fn named_file(context: &Context) -> anyhow::Result<Option<PathBuf>> {
             return Ok(None);
         }
     }
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("could not find {}", path.display()))?;
-    Ok(Some(path))
+    Ok(Some(path.to_owned()))
 }
 
 async fn stored(context: &Context) -> anyhow::Result<Source> {
@@ -179,6 +186,10 @@ async fn published(
 /// A file: a backup of ours with its manifest and index beside it, an archive of ours without, or
 /// any dump of pg_dumpall.
 async fn file(context: &Context, path: &Path) -> anyhow::Result<Source> {
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("could not find {}", path.display()))?;
+    let path = path.as_path();
     let (dir, name) = match (
         path.parent(),
         path.file_name().and_then(|name| name.to_str()),
@@ -336,9 +347,8 @@ fn whole(place: &str, completeness: &Completeness) -> anyhow::Result<()> {
 }
 
 /// What shows that the backup is not what it was, in contrast to a store that gives no answer.
-fn is_damage(error: &anyhow::Error) -> bool {
-    StoreErrorKind::of(error) == Some(StoreErrorKind::NotFound)
-        || error.chain().any(|cause| cause.is::<Damaged>())
+pub(crate) fn is_damage(error: &anyhow::Error) -> bool {
+    StoreErrorKind::of(error) == Some(StoreErrorKind::NotFound) || Damaged::is_cause_of(error)
 }
 
 fn tell(journal: &mut Journal, source: &Source) {

@@ -2,11 +2,9 @@
 //! itself.
 
 use super::journal::Journal;
-use super::{Context, stores};
+use super::{Context, source, stores};
 use crate::archive::rebuild;
-use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
-use crate::config::Config;
 use crate::error;
 use crate::manifest;
 use crate::pipeline::fetch::Want;
@@ -27,12 +25,8 @@ use std::time::Instant;
 /// The backup cannot be found, or its manifest or index cannot be read.
 pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
     let config = &context.config;
-    let named = Path::new(&config.backup);
-    let has_store = config.local.is_some() || config.remote.is_some();
-    // With a store a bare word is a name in it, even when a file of that name lies about.
-    if config.backup != "latest" && named.is_file() && !(has_store && is_in_a_store(config).await?)
-    {
-        return file(context, journal, named).await;
+    if let Some(named) = source::named_file(config).await? {
+        return file(context, journal, &named).await;
     }
     journal.required = vec![
         CheckId::GzipStream,
@@ -65,12 +59,6 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     Ok(())
 }
 
-/// Whether a store has the backup that was named.
-async fn is_in_a_store(config: &Config) -> anyhow::Result<bool> {
-    let stores = stores::open(config).await?;
-    Ok(stores::find(&stores, &config.backup).await.is_ok())
-}
-
 async fn stored(
     context: &Context,
     journal: &mut Journal,
@@ -99,7 +87,7 @@ async fn stored(
     let index = match publish::load_index(&found.store, &found.manifest).await {
         Ok(index) => Arc::new(index),
         // Without its index, or with another's, the archive cannot be read as this backup.
-        Err(error) if is_damage(&error) => {
+        Err(error) if source::is_damage(&error) => {
             journal.check(Check::failed(
                 CheckId::StoredReadback,
                 error::one_line(&error),
@@ -167,11 +155,6 @@ async fn stored(
     journal.checks.extend(checks);
     journal.copies = vec![copy(&found.store, read.is_ok())];
     Ok(())
-}
-
-fn is_damage(error: &anyhow::Error) -> bool {
-    StoreErrorKind::of(error) == Some(StoreErrorKind::NotFound)
-        || error.chain().any(|cause| cause.is::<Damaged>())
 }
 
 fn copy(store: &Store, good: bool) -> Copy {

@@ -4,10 +4,8 @@
     reason = "helpers of tests, which clippy does not see as tests"
 )]
 
-use super::round_trips::{load_hostile, proved};
-use crate::gate::world::{PASSWORD, World};
-use crate::support::cluster::{Auth, Cluster, ClusterOptions};
-use crate::support::need;
+use super::round_trips::{load_hostile, of_major, proved};
+use crate::gate::world::World;
 use crate::support::run::Run;
 use crate::throwaway::{docker, image};
 
@@ -16,20 +14,6 @@ fn drill(world: &World, image: &str) -> Run {
     world
         .run("drill")
         .args(&["--engine", "docker", "--image", image])
-}
-
-/// A cluster of the image's version.
-fn cluster(test: &str, major: u32) -> Option<Cluster> {
-    need(
-        test,
-        &format!("PostgreSQL {major}'s server"),
-        Cluster::installed(Some(major)),
-    )?;
-    Some(Cluster::start(ClusterOptions {
-        major: Some(major),
-        auth: Auth::Scram(PASSWORD.to_owned()),
-        ..ClusterOptions::default()
-    }))
 }
 
 /// Containers of drills whose owner is the process `pid`.
@@ -52,7 +36,7 @@ fn the_hostile_fixture_comes_back_in_a_container() {
     let Some((image, major)) = image(test) else {
         return;
     };
-    let Some(cluster) = cluster(test, major) else {
+    let Some(cluster) = of_major(test, major) else {
         return;
     };
     load_hostile(&cluster);
@@ -74,7 +58,7 @@ fn a_container_of_a_killed_drill_is_removed_by_the_next() {
     let Some((image, major)) = image(test) else {
         return;
     };
-    let Some(cluster) = cluster(test, major) else {
+    let Some(cluster) = of_major(test, major) else {
         return;
     };
     cluster.sample(3, 500);

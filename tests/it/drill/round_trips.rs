@@ -60,7 +60,7 @@ pub(super) fn load_hostile(cluster: &Cluster) {
     assert!(child.wait().unwrap().success());
 }
 
-fn of_major(test: &str, major: u32) -> Option<Cluster> {
+pub(super) fn of_major(test: &str, major: u32) -> Option<Cluster> {
     need(
         test,
         &format!("PostgreSQL {major}'s server"),

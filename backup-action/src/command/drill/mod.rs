@@ -10,13 +10,13 @@ use super::journal::Journal;
 use super::source::{self, Source};
 use super::{Context, proving, receipts, stores};
 use crate::archive::index::{Index, Name, kind};
+use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
 use crate::config::{Config, OncePer};
 use crate::pipeline::cleanup::{Undo, Work};
-use crate::pipeline::inspect::{self, Inspected};
-use crate::postgres::dump::{self, DumpOptions};
+use crate::pipeline::inspect::Inspected;
+use crate::postgres::dump::DumpOptions;
 use crate::postgres::throwaway::{self, Throwaway, Wanted};
-use crate::process::Running;
 use crate::proof::{self, Proof};
 use crate::receipt::Kind;
 use crate::report::restored::Restored;
@@ -26,7 +26,6 @@ use crate::restore::plan::{self, Scope};
 use crate::restore::{self, Archive, Load, Loaded, OnFailure};
 use crate::store::Store;
 use adapt::Adapted;
-use anyhow::Context as _;
 use jiff::tz::Offset;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -68,7 +67,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
 
     match drill(context, journal, &source).await {
         Ok(()) => {}
-        Err(error) if verdicts::is_damage(&error) => {
+        Err(error) if Damaged::is_cause_of(&error) => {
             source::damaged(context, journal, &source, &crate::error::one_line(&error)).await;
         }
         Err(error) => return Err(error),
@@ -222,7 +221,7 @@ async fn start(config: &Config, source: &Source) -> anyhow::Result<Throwaway> {
             "Drill a backup that has its manifest, or a dump whose comments were kept.",
         )
     })?;
-    let archive = archive(source);
+    let archive = source.archive();
     Throwaway::start(Wanted {
         engine: config.drill.engine,
         major,
@@ -236,14 +235,6 @@ async fn start(config: &Config, source: &Source) -> anyhow::Result<Throwaway> {
         deadline: START_DEADLINE.min(config.timeout),
     })
     .await
-}
-
-fn archive(source: &Source) -> Archive {
-    Archive {
-        store: source.store.clone(),
-        key: source.key.clone(),
-        index: source.index.clone(),
-    }
 }
 
 /// Tables of the database that has most of them.
@@ -279,7 +270,7 @@ async fn replay_and_prove(
     cluster: &Throwaway,
 ) -> anyhow::Result<()> {
     let config = &context.config;
-    let archive = archive(source);
+    let archive = source.archive();
     let ready = ready::check(&archive, source, cluster).await?;
     journal.notes.extend(ready.notes);
     journal.check(ready.check);
@@ -345,32 +336,15 @@ async fn dump_again(
         lock_wait_timeout: context.config.lock_wait_timeout,
         extra_args: archived.map_or_else(Vec::new, |archived| archived.pg_dumpall_args.clone()),
     };
-    let command = dump::dumpall(
+    context.progress.begin(Step::Prove, source.index.dump_bytes);
+    proving::dump_again(
+        context,
         &cluster.psql,
         &cluster.tools.pg_dumpall,
         &maintenance(),
         &options,
-    );
-    context.progress.begin(Step::Prove, source.index.dump_bytes);
-    let (child, stdout) = Running::start(command)?;
-    let seen = inspect::inspect(
-        child,
-        stdout,
-        context.config.stall_timeout,
-        &context.progress,
     )
     .await
-    .context("could not dump the restored cluster")?;
-    anyhow::ensure!(
-        seen.finished.exit.is_success(),
-        dump::explain_failure(&seen.finished.exit, &seen.finished.stderr_tail, &[])
-    );
-    anyhow::ensure!(
-        seen.completeness.is_complete(),
-        "the dump of the restored cluster ends {}",
-        seen.completeness.ended_in
-    );
-    Ok(seen)
 }
 
 async fn prove(

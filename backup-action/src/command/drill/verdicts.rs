@@ -3,15 +3,15 @@
 use super::questions;
 use crate::archive::index::Index;
 use crate::archive::object::Objects;
-use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
 use crate::command::journal::Journal;
+use crate::command::proving;
 use crate::config::Config;
 use crate::pipeline::inspect::Inspected;
 use crate::postgres::throwaway::{Engine, Throwaway};
 use crate::proof::Proof;
 use crate::report::format;
-use crate::report::restored::{Answered, Failed, Phase, Restored, Target};
+use crate::report::restored::{Answered, Failed, Restored, Target};
 use crate::restore::Loaded;
 
 /// Where the drill restores.
@@ -33,11 +33,6 @@ pub(super) fn target(cluster: &Throwaway, image: Option<&str>) -> Target {
         version: Some(cluster.version.clone()),
         place: Some(cluster.describe.clone()),
     }
-}
-
-/// Whether the archive is to blame.
-pub(super) fn is_damage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Damaged>())
 }
 
 /// Everything that follows from the restore and the proof. A defect that is known stays in the
@@ -66,17 +61,7 @@ pub(super) fn restored(
 
 fn fill(report: &mut Restored, loaded: &Loaded, proof: Proof, archived: &Index) {
     let objects = Objects::of(archived);
-    report.phases = loaded
-        .phases
-        .iter()
-        .map(|(phase, seconds)| Phase {
-            name: phase.to_string(),
-            seconds: *seconds,
-            dump_bytes: None,
-        })
-        .collect();
-    report.dump_bytes = loaded.dump_bytes;
-    report.archive_bytes_read = loaded.archive_bytes_read;
+    proving::replayed(report, loaded);
     report.failures = loaded
         .failures
         .iter()

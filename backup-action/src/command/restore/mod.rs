@@ -13,13 +13,13 @@ mod schema;
 mod view;
 
 use super::journal::Journal;
-use super::{Context, ExitStatus, print, receipts};
+use super::{Context, ExitStatus, print, proving, receipts};
 use crate::archive::index::Name;
 use crate::check::{Check, CheckId};
 use crate::config::OutputFormat;
 use crate::error::Explained;
 use crate::report::format;
-use crate::report::restored::{Phase, Restored, Target};
+use crate::report::restored::{Restored, Target};
 use crate::report::words::Step;
 use crate::restore::load::load;
 use crate::restore::plan::Scope;
@@ -263,21 +263,11 @@ fn complete(journal: &mut Journal, loaded: &Loaded, begun: Instant) {
     let Some(restored) = &mut journal.restored else {
         return;
     };
-    restored.phases = loaded
-        .phases
-        .iter()
-        .map(|(phase, seconds)| Phase {
-            name: phase.to_string(),
-            seconds: *seconds,
-            dump_bytes: None,
-        })
-        .collect();
+    proving::replayed(restored, loaded);
     restored.counts.databases = loaded.databases as u64;
     restored.counts.schemas = loaded.schemas as u64;
     restored.counts.tables = loaded.tables as u64;
     restored.counts.rows = loaded.rows;
-    restored.dump_bytes = loaded.dump_bytes;
-    restored.archive_bytes_read = loaded.archive_bytes_read;
 }
 
 fn proved(journal: &mut Journal, proof: crate::report::restored::ProofSummary) {

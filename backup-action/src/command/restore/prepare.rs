@@ -19,7 +19,6 @@ use crate::process::RunAs;
 use crate::restore::plan::{self, Plan, Scope};
 use crate::restore::{Archive, Load, OnFailure};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// A restore that could start.
 pub(super) struct Prepared {
@@ -57,11 +56,7 @@ pub(super) async fn prepare(
     };
     let scope = scope(context, &source)?;
     let plan = plan::plan(&source.index, &scope)?;
-    let archive = Archive {
-        store: source.store.clone(),
-        key: source.key.clone(),
-        index: Arc::clone(&source.index),
-    };
+    let archive = source.archive();
     let (psql, tools, maintenance, server) = connect(context, journal).await?;
     let needs = needs::read(&archive, &scope, &plan).await?;
     let mut prepared = Prepared {

@@ -7,9 +7,7 @@ use crate::archive::index::{Index, Name, Sha256Digest, kind};
 use crate::check::{Check, CheckId};
 use crate::command::journal::Journal;
 use crate::command::{Context, proving};
-use crate::pipeline::inspect;
-use crate::postgres::dump::{self, DumpOptions};
-use crate::process::Running;
+use crate::postgres::dump::DumpOptions;
 use crate::proof::{self, Proof, Replacement};
 use crate::report::format;
 use crate::report::restored::ProofSummary;
@@ -64,25 +62,14 @@ async fn dump_again(
         lock_wait_timeout: context.config.lock_wait_timeout,
         extra_args,
     };
-    let command = dump::dumpall(
+    let seen = proving::dump_again(
+        context,
         &prepared.psql,
         &prepared.tools.pg_dumpall,
         &prepared.maintenance,
         &options,
-    );
-    let (child, stdout) = Running::start(command)?;
-    let seen = inspect::inspect(
-        child,
-        stdout,
-        context.config.stall_timeout,
-        &context.progress,
     )
     .await?;
-    if !seen.finished.exit.is_success() || !seen.completeness.is_complete() {
-        let secrets = prepared.psql.connection.secrets();
-        let finished = &seen.finished;
-        return Err(dump::explain_failure(&finished.exit, &finished.stderr_tail, &secrets).into());
-    }
     Ok(seen.index)
 }
 
