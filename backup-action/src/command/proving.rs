@@ -54,7 +54,6 @@ pub(crate) fn replayed(report: &mut Restored, loaded: &Loaded) {
         .map(|(phase, seconds)| Phase {
             name: phase.to_string(),
             seconds: *seconds,
-            dump_bytes: None,
         })
         .collect();
     report.dump_bytes = loaded.dump_bytes;

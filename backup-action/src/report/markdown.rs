@@ -667,12 +667,12 @@ mod tests {
 
             <details><summary>Phases of the restore</summary>
 
-            | phase | time | |
-            |---|--:|---|
-            | roles | 0.3 s |  |
-            | pre-data | 2.7 s | 410 kB, 152 kB/s |
-            | data | 8 m 20 s | 701 MB, 1.4 MB/s |
-            | post-data | 1 m 18 s | 990 kB, 12.7 kB/s |
+            | phase | time |
+            |---|--:|
+            | globals | 0.3 s |
+            | before data | 2.7 s |
+            | data | 8 m 20 s |
+            | indexes and keys | 1 m 18 s |
 
             </details>
 
@@ -781,12 +781,12 @@ mod tests {
 
             <details><summary>Phases of the restore</summary>
 
-            | phase | time | |
-            |---|--:|---|
-            | roles | 0.3 s |  |
-            | pre-data | 2.7 s | 410 kB, 152 kB/s |
-            | data | 8 m 20 s | 701 MB, 1.4 MB/s |
-            | post-data | 1 m 18 s | 990 kB, 12.7 kB/s |
+            | phase | time |
+            |---|--:|
+            | globals | 0.3 s |
+            | before data | 2.7 s |
+            | data | 8 m 20 s |
+            | indexes and keys | 1 m 18 s |
 
             </details>
 

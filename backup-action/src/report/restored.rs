@@ -21,7 +21,7 @@ pub struct Restored {
     pub target: Target,
     /// Whether no rows were restored. Such a drill proves no backup and is never counted as one.
     pub schema_only: bool,
-    /// The phases in order: `roles`, `pre-data`, `data`, `post-data`, ….
+    /// The phases in order: `globals`, `before data`, `data`, ….
     pub phases: Vec<Phase>,
     /// What came back: zero where nothing did.
     pub counts: Counts,
@@ -68,9 +68,6 @@ pub struct Phase {
     pub name: String,
     /// How long it took.
     pub seconds: f64,
-    /// Bytes of the dump that it replayed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dump_bytes: Option<u64>,
 }
 
 /// Something that could not be restored.

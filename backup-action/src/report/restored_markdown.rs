@@ -123,9 +123,9 @@ pub(super) fn folded(report: &Report) -> String {
     };
     let mut out = String::new();
     if !restored.phases.is_empty() {
-        let mut table = String::from("| phase | time | |\n|---|--:|---|\n");
-        for [name, time, size] in words::phases(restored) {
-            table.push_str(&format!("| {} | {time} | {size} |\n", text(&name)));
+        let mut table = String::from("| phase | time |\n|---|--:|\n");
+        for [name, time] in words::phases(restored) {
+            table.push_str(&format!("| {} | {time} |\n", text(&name)));
         }
         out.push_str(&folds::details("Phases of the restore", &table));
     }

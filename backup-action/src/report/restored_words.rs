@@ -193,8 +193,9 @@ pub fn table(restored: &Restored) -> Vec<[String; 3]> {
         table.extend(rows(proof));
     }
     if !restored.phases.is_empty() {
+        let phases = phases(restored).into_iter();
         table.push(["phase", "time", ""].map(str::to_owned));
-        table.extend(phases(restored));
+        table.extend(phases.map(|[name, time]| [name, time, String::new()]));
     }
     table
 }
@@ -213,26 +214,11 @@ pub fn rows(proof: &ProofSummary) -> Vec<[String; 3]> {
     .to_vec()
 }
 
-/// One line a phase: its name, its time, and its size and speed where those say something.
-pub fn phases(restored: &Restored) -> Vec<[String; 3]> {
-    restored
-        .phases
-        .iter()
-        .map(|phase| {
-            let size = phase.dump_bytes.map(|bytes| {
-                let rate = format::rate(bytes, phase.seconds);
-                [Some(format::bytes(bytes)), rate]
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            });
-            [
-                phase.name.clone(),
-                format::duration(phase.seconds),
-                size.unwrap_or_default(),
-            ]
-        })
+/// One line a phase: its name and its time.
+pub fn phases(restored: &Restored) -> Vec<[String; 2]> {
+    let phases = restored.phases.iter();
+    phases
+        .map(|phase| [phase.name.clone(), format::duration(phase.seconds)])
         .collect()
 }
 

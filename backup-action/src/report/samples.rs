@@ -301,11 +301,10 @@ fn past(day: &str, seconds: f64, verdict: Verdict) -> PastDrill {
     }
 }
 
-fn phase(name: &str, seconds: f64, dump_bytes: Option<u64>) -> Phase {
+fn phase(name: &str, seconds: f64) -> Phase {
     Phase {
         name: name.to_owned(),
         seconds,
-        dump_bytes,
     }
 }
 
@@ -320,10 +319,10 @@ fn restored() -> Restored {
         },
         schema_only: false,
         phases: vec![
-            phase("roles", 0.3, None),
-            phase("pre-data", 2.7, Some(410_000)),
-            phase("data", 500.0, Some(701_000_000)),
-            phase("post-data", 78.0, Some(990_000)),
+            phase("globals", 0.3),
+            phase("before data", 2.7),
+            phase("data", 500.0),
+            phase("indexes and keys", 78.0),
         ],
         counts: counts(4_880_024),
         dump_bytes: 702_400_000,

@@ -427,10 +427,10 @@ mod tests {
                 tables                          74                74
                 rows                     4,880,024         4,880,024
                 phase                         time
-                roles                        0.3 s
-                pre-data                     2.7 s  410 kB, 152 kB/s
-                data                      8 m 20 s  701 MB, 1.4 MB/s
-                post-data                 1 m 18 s  990 kB, 12.7 kB/s
+                globals                      0.3 s
+                before data                  2.7 s
+                data                      8 m 20 s
+                indexes and keys          1 m 18 s
                 restore time: 9 m 41 s of at most 15 m 00 s
 
               Restore times, last drills
@@ -485,10 +485,10 @@ mod tests {
                 tables                          74                74
                 rows                     4,880,024         4,880,023
                 phase                         time
-                roles                        0.3 s
-                pre-data                     2.7 s  410 kB, 152 kB/s
-                data                      8 m 20 s  701 MB, 1.4 MB/s
-                post-data                 1 m 18 s  990 kB, 12.7 kB/s
+                globals                      0.3 s
+                before data                  2.7 s
+                data                      8 m 20 s
+                indexes and keys          1 m 18 s
                 restore time: 9 m 41 s of at most 15 m 00 s
         "#]].assert_eq(&render(&samples::drill_failed(), PLAIN));
         let text = render(&samples::drill_schema_only(), PLAIN);
