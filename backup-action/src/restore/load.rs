@@ -23,8 +23,7 @@ use tokio::task::JoinSet;
 /// differs from its index, a store or server that does not answer, a psql that is too old.
 pub async fn load(load: Load, progress: &Arc<Progress>) -> anyhow::Result<Loaded> {
     let work = Work::new(load, progress);
-    let total = work.load.plan.dump_bytes(work.index());
-    progress.begin(Step::Restore, total);
+    progress.begin(Step::Restore, work.dump_bytes());
     let globals = &work.load.plan.globals;
     if !globals.is_empty() {
         let begun = Instant::now();

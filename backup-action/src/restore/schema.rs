@@ -50,7 +50,7 @@ pub async fn load_schema(
         ..load
     };
     let work = Work::new(load, progress);
-    progress.begin(Step::Restore, work.load.plan.dump_bytes(work.index()));
+    progress.begin(Step::Restore, work.dump_bytes());
     let [plan] = work.load.plan.databases.as_slice() else {
         bail!("cannot restore several databases in one transaction");
     };

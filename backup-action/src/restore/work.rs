@@ -115,6 +115,13 @@ impl Work {
         &self.index().entries[number]
     }
 
+    /// The size in the dump of what is replayed: the plan without what the caller leaves out.
+    pub(super) fn dump_bytes(&self) -> u64 {
+        let entries = self.load.plan.entries().into_iter();
+        let replayed = entries.filter(|number| !self.load.skip.contains(number));
+        replayed.map(|number| self.entry(number).bytes()).sum()
+    }
+
     /// Whether the entry is to be left out: the caller's wish, or a setting that failed before.
     pub(super) fn skips(&self, number: usize) -> bool {
         self.load.skip.contains(&number) || {
@@ -181,7 +188,7 @@ impl Work {
             schemas: schemas.count(),
             tables: found.tables,
             rows: found.rows,
-            dump_bytes: self.load.plan.dump_bytes(self.index()),
+            dump_bytes: self.dump_bytes(),
             archive_bytes_read: self.source.bytes_read(),
             failures: found.failures.values().cloned().collect(),
         }
