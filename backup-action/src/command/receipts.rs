@@ -218,6 +218,13 @@ pub(crate) fn expected(trend: &[PastDrill], dump_bytes: u64) -> Option<Duration>
 /// leaves none: a deploy job must not find one. A drill leaves one in any case, named after its
 /// verdict; only the one that passed can be taken back, when its verdict could not be told.
 pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[Store], kind: Kind) {
+    if stores.is_empty() {
+        journal.notes.push(
+            "no receipt was kept: name a store with --local DIR, --remote s3://BUCKET/PREFIX, or both"
+                .to_owned(),
+        );
+        return;
+    }
     let run = context.runner.as_ref().map(|runner| runner.run.clone());
     let required: Vec<CheckId> = journal
         .required

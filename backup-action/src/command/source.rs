@@ -10,7 +10,6 @@ use crate::archive::rebuild;
 use crate::archive::scanned::Completeness;
 use crate::archive::validate::Damaged;
 use crate::check::{Check, CheckId};
-use crate::config::Config;
 use crate::error::{self, Explained};
 use crate::manifest::{self, ArchiveSummary, Manifest};
 use crate::pipeline::pass::Options;
@@ -24,7 +23,7 @@ use crate::store::{Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A backup whose ranges can be read.
@@ -76,7 +75,7 @@ pub(crate) async fn resolve(
     context: &Context,
     journal: &mut Journal,
 ) -> anyhow::Result<Option<Source>> {
-    let found = match named_file(&context.config).await? {
+    let found = match stores::named_file(&context.config).await? {
         Some(path) => file(context, &path).await,
         None => stored(context).await,
     };
@@ -125,23 +124,6 @@ pub(crate) async fn damaged(context: &Context, journal: &mut Journal, source: &S
         .checks
         .retain(|check| check.id != CheckId::ArchiveIntact);
     journal.check(Check::failed(CheckId::ArchiveIntact, said, DAMAGED));
-}
-
-/// The file that was named; with a store a bare word is a name in it, even when a file of that name
-/// lies about.
-pub(crate) async fn named_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
-    let path = Path::new(&config.backup);
-    if config.backup == "latest" || !path.is_file() {
-        return Ok(None);
-    }
-    let has_store = config.local.is_some() || config.remote.is_some();
-    if has_store {
-        let stores = stores::open(config).await?;
-        if stores::find(&stores, &config.backup).await.is_ok() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(path.to_owned()))
 }
 
 async fn stored(context: &Context) -> anyhow::Result<Source> {

@@ -6,6 +6,7 @@ use crate::manifest::{self, Manifest};
 use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, StoreErrorKind, Tier};
 use anyhow::Context;
 use jiff::Timestamp;
+use std::path::{Path, PathBuf};
 
 /// Opens the stores that the configuration names: local first.
 ///
@@ -173,6 +174,33 @@ pub(crate) async fn newest(store: &Store) -> anyhow::Result<Option<Found>> {
         }));
     }
     Ok(None)
+}
+
+/// The file that was named; with a store a bare word is a name in it, even when a file of that name
+/// lies about.
+///
+/// # Errors
+/// [`Usage`] when it can be neither, and what opening the stores can say.
+pub(crate) async fn named_file(config: &Config) -> anyhow::Result<Option<PathBuf>> {
+    let named = &config.backup;
+    let path = Path::new(named);
+    if named == "latest" {
+        return Ok(None);
+    }
+    let has_store = config.local.is_some() || config.remote.is_some();
+    match (path.is_file(), has_store) {
+        (false, true) => return Ok(None),
+        (false, false) => {
+            return Err(Usage::new(format!("{named:?} is not a file, and no store is named"))
+                .hint("Correct the path, or name the store that has it with --local DIR or --remote s3://BUCKET/PREFIX.")
+                .into());
+        }
+        (true, false) => return Ok(Some(path.to_owned())),
+        (true, true) => {}
+    }
+    let stores = open(config).await?;
+    let is_stored = find(&stores, named).await.is_ok();
+    Ok((!is_stored).then(|| path.to_owned()))
 }
 
 /// Finds the backup that the user named: `latest`, a key, or a UTC time. The local store is asked

@@ -25,7 +25,7 @@ use std::time::Instant;
 /// The backup cannot be found, or its manifest or index cannot be read.
 pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Result<()> {
     let config = &context.config;
-    if let Some(named) = source::named_file(config).await? {
+    if let Some(named) = stores::named_file(config).await? {
         return file(context, journal, &named).await;
     }
     journal.required = vec![

@@ -166,6 +166,33 @@ fn a_plain_gzip_of_pg_dumpall_comes_back() {
     );
     let ended = drill_file(&file, cluster).end();
     proved(&ended, rows.parse().unwrap());
+    // Without a store there is no receipt, and nothing says that there is one.
+    let report = ended.report().to_string();
+    assert!(
+        !report.contains("receipts/drill") && !ended.all().contains("receipts/drill"),
+        "{}",
+        ended.all()
+    );
+    assert!(
+        ended.all().contains("no receipt was kept"),
+        "{}",
+        ended.all()
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_missing() {
+    let Some(cluster) = sample("drill::no-file") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let ended = drill_file(&dir.path().join("typo.sql.gz"), cluster).end();
+    assert_eq!(ended.code, 2, "{}", ended.all());
+    assert!(
+        ended.all().contains("typo.sql.gz\" is not a file"),
+        "{}",
+        ended.all()
+    );
 }
 
 #[test]
