@@ -43,7 +43,7 @@ fn the_hostile_fixture_comes_back_in_a_container() {
     let world = World::local(&cluster);
     let gate = world.passes(world.gate());
     let going = drill(&world, &image).start();
-    let pid = going.processes()[0].split(' ').next().unwrap().to_owned();
+    let pid = going.pid().to_string();
     let ended = going.end();
     proved(&ended, gate.report()["archive"]["rows"].as_u64().unwrap());
     let target = &ended.report()["restored"]["target"];
@@ -65,7 +65,7 @@ fn a_container_of_a_killed_drill_is_removed_by_the_next() {
     let world = World::local(&cluster);
     world.passes(world.gate());
     let mut going = drill(&world, &image).start();
-    let pid = going.processes()[0].split(' ').next().unwrap().to_owned();
+    let pid = going.pid().to_string();
     going.until("the container", || !containers(&pid).is_empty());
     going.signal("KILL");
     drop(going);
@@ -75,7 +75,7 @@ fn a_container_of_a_killed_drill_is_removed_by_the_next() {
     assert_eq!(containers(&pid), Vec::<String>::new());
 
     let mut going = drill(&world, &image).start();
-    let pid = going.processes()[0].split(' ').next().unwrap().to_owned();
+    let pid = going.pid().to_string();
     going.until("the container", || !containers(&pid).is_empty());
     going.signal("TERM");
     let ended = going.end();

@@ -174,9 +174,15 @@ pub(crate) struct Going {
 }
 
 impl Going {
+    /// The program itself. Its environment in /proc is empty for a moment after it was started, so
+    /// [`Going::processes`] cannot answer this.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends the program itself a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
+        signal(self.pid(), name);
     }
 
     /// Waits until `happened`; stops the test when the program ends first.
