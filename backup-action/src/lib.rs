@@ -15,10 +15,11 @@
 // The story: one file per command.
 pub mod command;
 
-// The journey of the data back, and there; and the runner of GitHub Actions.
+// The journey of the data back, and there; the runner of GitHub Actions; and who else is told.
 pub mod restore;
 
 pub mod github;
+pub mod notify;
 pub mod pipeline;
 
 // What people and machines read, and what is kept of it.
@@ -37,6 +38,11 @@ pub mod settings;
 pub mod postgres;
 
 pub mod store;
+
+// Rules over backups: what stays, and what sizes say.
+pub mod history;
+
+pub mod retention;
 
 // The format: the JSON that makes a backup, the archive, and one archive against another.
 pub mod manifest;

@@ -3,11 +3,19 @@
 
 mod drill;
 mod form;
+mod github;
+mod history;
+mod notify;
 mod restore;
+mod retention;
 mod values;
 
 pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Question};
+pub use github::GitHubConfig;
+pub use history::HistoryConfig;
+pub use notify::NotifyConfig;
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
+pub use retention::RetentionConfig;
 
 use crate::check::{CheckId, Severity};
 use crate::error::Usage;
@@ -87,6 +95,14 @@ pub struct Config {
     pub max_drill_age: Duration,
     /// What only `verify-receipt` takes.
     pub receipt: ReceiptConfig,
+    /// What stays in the stores, and what goes.
+    pub retention: RetentionConfig,
+    /// What is said about sizes over time.
+    pub history: HistoryConfig,
+    /// Who is told about a run, and how.
+    pub notify: NotifyConfig,
+    /// What GitHub is told.
+    pub github: GitHubConfig,
 }
 
 /// The S3 store as configured; the store itself checks bucket and prefix.
@@ -209,6 +225,10 @@ impl Config {
             drill: DrillConfig::resolve(&values)?,
             max_drill_age: values.duration("max-drill-age", "35d")?,
             receipt: ReceiptConfig::resolve(&values)?,
+            retention: RetentionConfig::resolve(&values)?,
+            history: HistoryConfig::resolve(&values)?,
+            notify: NotifyConfig::resolve(&values)?,
+            github: GitHubConfig::resolve(&values)?,
         };
         Ok(config)
     }

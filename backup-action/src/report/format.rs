@@ -111,6 +111,18 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
+/// Values as bars, oldest first: `▁▃▅█`. The highest is full, nothing is the lowest; none when there
+/// are no values.
+pub fn sparkline(values: &[u64]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let highest = values.iter().copied().max().unwrap_or(0).max(1);
+    let bar = |value: &u64| {
+        let step = (*value as f64 / highest as f64 * 7.0).round() as usize;
+        BARS[step.min(7)]
+    };
+    values.iter().map(bar).collect()
+}
+
 /// A time to the minute: `2026-01-18 02:00 UTC`.
 pub fn minute(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M UTC").to_string()
@@ -167,6 +179,10 @@ mod tests {
                 "10,416 days"
             ]
         );
+        assert_eq!(sparkline(&[0, 350, 700, 500]), "▁▅█▆");
+        assert_eq!(sparkline(&[0, 0]), "▁▁");
+        assert_eq!(sparkline(&[]), "");
+        assert_eq!(sparkline(&[u64::MAX, 1]), "█▁");
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(4_880_024, "row"), "4,880,024 rows");
         assert_eq!(rate(702_000_000, 8.9).as_deref(), Some("78.9 MB/s"));

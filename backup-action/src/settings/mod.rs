@@ -3,13 +3,26 @@
 //! made from this list; nothing else names a setting.
 
 mod backup;
+mod github;
+mod history;
+mod notify;
 mod restore;
+mod retention;
 
 use std::sync::LazyLock;
 
 /// The settings, in the order in which `--help` shows them.
-pub static SETTINGS: LazyLock<Vec<Setting>> =
-    LazyLock::new(|| [backup::SETTINGS, restore::SETTINGS].concat());
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    [
+        backup::SETTINGS,
+        restore::SETTINGS,
+        retention::SETTINGS,
+        history::SETTINGS,
+        notify::SETTINGS,
+        github::SETTINGS,
+    ]
+    .concat()
+});
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]

@@ -224,7 +224,7 @@ rm -rf "$dir""#;
                 .arg("-q")
                 .arg("-h")
                 .arg(&self.socket_dir)
-                .args(["-p", &self.port.to_string()])
+                .args(["-p", &self.port.to_string(), "-U", self.superuser])
                 .status()
                 .expect("pg_isready");
             if ready.success() {
@@ -262,6 +262,11 @@ rm -rf "$dir""#;
     /// Starts a stopped server again.
     pub(crate) fn restart(&mut self) {
         assert!(self.guard.is_none(), "stop it first");
+        // What the server said before it was stopped is no answer to whether it starts.
+        let log = self.socket_dir.join("log");
+        if log.exists() {
+            std::fs::remove_file(log).expect("the log is ours");
+        }
         self.guard = Some(self.launch());
         self.wait_until_ready().expect("the server starts again");
     }

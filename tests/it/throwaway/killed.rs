@@ -68,16 +68,21 @@ async fn a_local_cluster_is_swept_whenever_its_owner_died() {
         }
         owner.kill();
         let name = place.to_str().unwrap().to_owned();
-        let swept = sweep(Some(&place)).await;
-        assert!(swept.left.is_empty(), "{moment}: {swept:?}");
-        assert_eq!(
-            left_in(&place),
-            Vec::<std::path::PathBuf>::new(),
-            "{moment}"
-        );
+        // A child that had not become initdb yet when its parent was killed holds the lock a moment longer.
+        let mut said = String::new();
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let swept = sweep(Some(&place)).await;
+            assert!(swept.left.is_empty(), "{moment}: {swept:?}");
+            said.push_str(&swept.removed.join("\n"));
+            if left_in(&place).is_empty() {
+                break;
+            }
+            assert!(Instant::now() < until, "{moment}: {:?}", left_in(&place));
+            std::thread::sleep(Duration::from_millis(20));
+        }
         assert_eq!(processes_of(&name), Vec::<String>::new(), "{moment}");
         if moment == "RUNNING" {
-            let said = swept.removed.join("\n");
             assert!(said.contains("left by a drill that was killed"), "{said}");
         }
     }

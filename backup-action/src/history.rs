@@ -1,0 +1,137 @@
+//! Sizes over time, growth, and the baseline to compare with: pure rules over manifests. No I/O.
+
+use crate::archive::index::Name;
+use crate::manifest::{DatabaseSummary, Manifest};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+
+/// How much one part of a cluster holds in two backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// The database.
+    pub database: Name,
+    /// The schema; none for the database as a whole.
+    pub schema: Option<Name>,
+    /// In the older backup; none when it was not there.
+    pub before: Option<Amount>,
+    /// In the newer backup; none when it is gone.
+    pub now: Option<Amount>,
+}
+
+/// How much of something is in a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes of the dump.
+    pub bytes: u64,
+    /// Rows of all tables.
+    pub rows: u64,
+}
+
+impl Delta {
+    /// By how many bytes it grew; negative when it shrank.
+    pub fn bytes(&self) -> i128 {
+        let of = |amount: Option<Amount>| i128::from(amount.unwrap_or_default().bytes);
+        of(self.now) - of(self.before)
+    }
+}
+
+/// Every database, and every schema after its database, of either backup; in the order of names.
+pub fn deltas(before: &[DatabaseSummary], now: &[DatabaseSummary]) -> Vec<Delta> {
+    type Two = (Option<Amount>, Option<Amount>);
+    let mut found: BTreeMap<(&Name, Option<&Name>), Two> = BTreeMap::new();
+    for database in before {
+        for (part, amount) in parts(database) {
+            found.entry((&database.name, part)).or_default().0 = Some(amount);
+        }
+    }
+    for database in now {
+        for (part, amount) in parts(database) {
+            found.entry((&database.name, part)).or_default().1 = Some(amount);
+        }
+    }
+    found
+        .into_iter()
+        .map(|((database, schema), (before, now))| Delta {
+            database: database.clone(),
+            schema: schema.cloned(),
+            before,
+            now,
+        })
+        .collect()
+}
+
+fn parts(database: &DatabaseSummary) -> impl Iterator<Item = (Option<&Name>, Amount)> {
+    let whole = Amount {
+        bytes: database.bytes,
+        rows: database.rows,
+    };
+    let schemas = database.schemas.iter().map(|schema| {
+        let amount = Amount {
+            bytes: schema.bytes,
+            rows: schema.rows,
+        };
+        (Some(&schema.name), amount)
+    });
+    std::iter::once((None, whole)).chain(schemas)
+}
+
+/// The backup whose dump started nearest to `to`, no further away than `within`.
+pub fn nearest<'a>(
+    backups: impl IntoIterator<Item = &'a Manifest>,
+    to: Timestamp,
+    within: SignedDuration,
+) -> Option<&'a Manifest> {
+    let distance = |backup: &Manifest| backup.started_at.duration_since(to).abs();
+    backups
+        .into_iter()
+        .filter(|backup| distance(backup) <= within)
+        .min_by_key(|backup| distance(backup))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::SchemaSummary;
+
+    fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
+        DatabaseSummary {
+            name: name.into(),
+            bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),
+            rows: 1,
+            tables: 1,
+            schemas: schemas
+                .iter()
+                .map(|(name, bytes)| SchemaSummary {
+                    name: (*name).into(),
+                    bytes: *bytes,
+                    rows: 1,
+                    tables: 1,
+                })
+                .collect(),
+            extensions: Vec::new(),
+            collation_version: None,
+        }
+    }
+
+    #[test]
+    fn what_came_and_what_went_is_in_the_deltas() {
+        let before = [database("a", &[("x", 10), ("gone", 5)])];
+        let now = [database("a", &[("x", 30), ("new", 7)]), database("b", &[])];
+        let found: Vec<_> = deltas(&before, &now)
+            .into_iter()
+            .map(|delta| {
+                let schema = delta.schema.as_ref().map(Name::to_lossy);
+                (delta.database.to_lossy(), schema, delta.bytes())
+            })
+            .collect();
+        let wanted = [
+            ("a", None, 22),
+            ("a", Some("gone"), -5),
+            ("a", Some("new"), 7),
+            ("a", Some("x"), 20),
+            ("b", None, 0),
+        ]
+        .map(|(name, schema, bytes)| (name.to_owned(), schema.map(str::to_owned), bytes));
+        assert_eq!(found, wanted);
+    }
+}
