@@ -124,6 +124,19 @@ Examples:
 In a workflow the repository and the commit come from GITHUB_REPOSITORY and GITHUB_SHA.",
         takes_backup: false,
     },
+    CommandInfo {
+        name: "notify",
+        about: "Try the alerts: send one sample, marked TEST, through each configured channel",
+        after: "\
+Examples:
+  BACKUP_ACTION_SLACK_WEBHOOK_URL=https://hooks.slack.com/services/… backup-action notify --test
+  BACKUP_ACTION_SMTP_URL=smtps://user:password@mail.example.org backup-action notify --test --email-to ops@example.org
+  backup-action notify --test --output json
+
+Addresses that hold secrets are best given by environment variables.
+Exit codes: 0 every channel took it, 1 one did not, 2 no channel is configured.",
+        takes_backup: false,
+    },
 ];
 
 /// The hidden command that prints what is generated from the lists in the code.
@@ -168,7 +181,7 @@ fn subcommand(info: &'static CommandInfo) -> Command {
 pub fn settings_of(command: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
-        .filter(move |setting| setting.commands.contains(&command))
+        .filter(move |setting| setting.is_of(command))
 }
 
 fn argument(setting: &'static Setting) -> Arg {

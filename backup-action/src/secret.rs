@@ -34,3 +34,12 @@ impl fmt::Display for Secret {
         f.write_str("***")
     }
 }
+
+/// Replaces every occurrence of a secret by `***`: servers repeat parts of what they could not read.
+/// The longest secret comes first, so that none is left in half.
+pub fn redact(text: &str, secrets: &[Secret]) -> String {
+    let hidden = secrets.iter().filter(|secret| !secret.is_empty());
+    hidden.fold(text.to_owned(), |text, secret| {
+        text.replace(secret.expose(), "***")
+    })
+}

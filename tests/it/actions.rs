@@ -38,7 +38,7 @@ pub(crate) struct ActRun {
 }
 
 /// Runs the workflow with `program` as `bin-path`. `vars` may hold `COMMAND` and `LOCAL`, `secrets`
-/// `DATABASE_URL`; `env` is all that the steps inherit besides `PATH` and a private `HOME`.
+/// `DATABASE_URL` and `SLACK_WEBHOOK_URL`; `env` is all that the steps inherit besides `PATH` and a private `HOME`.
 pub(crate) fn run_act(
     act: &Path,
     program: &Path,

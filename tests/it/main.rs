@@ -9,6 +9,7 @@ mod actions;
 mod architecture;
 mod drill;
 mod gate;
+mod notify;
 mod postgres;
 mod proof;
 mod receipts;

@@ -5,12 +5,14 @@
 )]
 
 use crate::gate::world::{World, object, own, sample};
+use crate::support::peer::{Action, Fault, When};
 use crate::support::run::{Ended, Run};
 use crate::support::s3::BUCKET;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A gate that passed, and its receipt in the directory store.
 struct Gated<'a> {
@@ -255,6 +257,86 @@ fn a_receipt_that_is_not_what_it_says_blocks_the_deploy() {
         "receipt-found",
         "there is no receipt of a gate",
     );
+}
+
+#[test]
+fn the_receipt_of_a_gate_that_failed_stops_a_deploy_that_asks_for_the_latest() {
+    let test = "receipts-failed";
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    let Some(world) = World::both(test, cluster) else {
+        return;
+    };
+    let mut gated = Gated::new(world);
+    accepts(gated.verify());
+    let failed = |gated: &Gated<'_>| -> (Vec<String>, Vec<String>) {
+        let snapshot = gated.world.snapshot();
+        let is_failed = |key: &&String| key.contains("Z_failed_4711_2.json");
+        let local = snapshot.local.keys().filter(is_failed).cloned().collect();
+        (
+            local,
+            snapshot.remote.keys().filter(is_failed).cloned().collect(),
+        )
+    };
+    let blocked = |gated: &Gated<'_>, says: &str| {
+        let ended = gated.verify().end();
+        assert_eq!(ended.code, 1, "{}", ended.all());
+        assert_eq!(ended.output("passed"), "false", "{}", ended.all());
+        assert_eq!(ended.check("receipt-found")["outcome"], "passed");
+        assert_eq!(ended.check("receipt-passed")["outcome"], "failed");
+        ended.assert_says(says);
+        assert!(ended.output("failed-checks").starts_with("receipt-passed"));
+    };
+
+    // Only somebody looks: no receipt, and the one that passed is the latest.
+    let dry = gated
+        .world
+        .gate()
+        .args(&["--dry-run", "--check", "drill-fresh=block"]);
+    gated.world.closes(dry, 1, &["drill-fresh"]);
+    assert_eq!(failed(&gated), (vec![], vec![]));
+    accepts(gated.verify());
+
+    let (gate, _fake) = gated.world.gate_with("exits-1-at-start");
+    gated.world.closes(gate, 1, &["dump-exit"]);
+    let (local, remote) = failed(&gated);
+    assert_eq!((local.len(), &local), (1, &remote));
+    blocked(
+        &gated,
+        "it does not say that the gate passed: FAILED: dump-exit",
+    );
+    // The one that is named is still what it was.
+    accepts(gated.verify().args(&["--receipt", &gated.receipt_key]));
+
+    // What could not be checked is no pass either.
+    let url = format!(
+        "postgres://postgres:wrong@127.0.0.1:{}/postgres",
+        cluster.port
+    );
+    let gate = gated.world.gate().env("BACKUP_ACTION_DATABASE_URL", url);
+    gated
+        .world
+        .closes(gate, 3, &["password authentication failed"]);
+    assert_eq!(failed(&gated).0.len(), 2);
+    blocked(&gated, "COULD NOT CHECK");
+
+    // The next that passes is the latest again.
+    gated = Gated::new(gated.world);
+    accepts(gated.verify());
+
+    // A store that does not answer costs a few seconds, and changes nothing.
+    let peer = gated.world.peer();
+    peer.inject(
+        When::Target(Action::PutObject, "/receipts/"),
+        Fault::Stall(Duration::from_secs(60)),
+    );
+    let (gate, _fake) = gated.world.gate_with("exits-1-at-start");
+    let ended = gated.world.closes(gate, 1, &["dump-exit"]);
+    assert!((5.0..20.0).contains(&ended.seconds), "{}", ended.all());
+    let says = "warning: no receipt of this failure was kept: no answer within 5 s";
+    assert!(ended.stderr.contains(says), "{}", ended.all());
+    assert_eq!(failed(&gated).0.len(), 3, "the other store has it");
 }
 
 fn in_the_past(seconds: i64) -> String {

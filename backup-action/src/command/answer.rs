@@ -12,16 +12,16 @@ use crate::report::{Report, escape, json, markdown};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
-/// Shows and stores the report; returns the final exit status.
+/// Shows and stores the report, which is final then; returns the final exit status.
 pub(crate) fn give(
     context: &Context,
     outputs: Option<Outputs>,
-    mut finished: Finished,
+    finished: &mut Finished,
     status: ExitStatus,
 ) -> ExitStatus {
     let report_file = report_file(context);
     // The outputs come first: when they fail, everything after them says so.
-    let status = write_outputs(outputs, &mut finished, report_file.as_deref(), status);
+    let status = write_outputs(outputs, finished, report_file.as_deref(), status);
     let report = &finished.report;
     match rendered(report, context.config.output).and_then(|text| print(&text)) {
         Ok(()) => {}
@@ -109,7 +109,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
-fn warn(runner: Option<&Runner>, error: &anyhow::Error) {
+pub(super) fn warn(runner: Option<&Runner>, error: &anyhow::Error) {
     let message = error::one_line(error);
     match runner {
         Some(_) => say(&format!(

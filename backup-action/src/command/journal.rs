@@ -4,11 +4,10 @@
 use crate::check::{Check, CheckId, Outcome, Verdict};
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
-use crate::postgres::connection;
 use crate::report::restored::{PastDrill, Restored};
 use crate::report::words::Step;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
-use crate::secret::Secret;
+use crate::secret::{Secret, redact};
 use jiff::Timestamp;
 use std::time::Instant;
 
@@ -177,7 +176,7 @@ impl Journal {
 /// Takes the secrets out of the texts that came from outside: libpq echoes parts of a password in
 /// its errors. Everything else in a report is ours.
 fn redacted(mut report: Report, secrets: &[Secret]) -> Report {
-    let clean = |text: &mut String| *text = connection::redact(text, secrets);
+    let clean = |text: &mut String| *text = redact(text, secrets);
     for check in &mut report.checks {
         clean(&mut check.evidence);
         check.hint.iter_mut().for_each(clean);

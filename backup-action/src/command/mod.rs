@@ -10,12 +10,15 @@ mod gate;
 mod internals;
 mod journal;
 mod list;
+mod notify;
 mod proving;
 mod receipts;
 mod restore;
 mod show;
+mod signals;
 mod source;
 mod stores;
+mod tell;
 mod verify;
 mod verify_receipt;
 
@@ -33,9 +36,11 @@ use crate::secret::Secret;
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use journal::Journal;
+use signals::{Interrupt, interrupted, interruptible};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a run ends with. `main` turns it into the process's exit code; nothing else decides one.
@@ -97,6 +102,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         cleanup: Cleanup::default(),
         progress: Arc::default(),
     };
+    mask(&context, &context.config.notify.secrets());
     match name {
         "gate" => {
             judged(&context, outputs, Journal::new("gate"), async |journal| {
@@ -137,6 +143,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             })
             .await
         }
+        "notify" => finish_plain(interruptible(notify::run(&context)).await),
         "list" => finish_plain(interruptible(list::run(&context)).await),
         "show" => finish_plain(interruptible(show::run(&context)).await),
         "extract" => match interruptible(extract::run(&context)).await {
@@ -200,6 +207,7 @@ async fn judged(
         signal = interrupted() => End::Signal(signal),
         () = tokio::time::sleep(context.config.timeout) => End::Deadline,
     };
+    let mut signalled = None;
     let status = match ended {
         End::Itself(Ok(())) => ExitStatus::of(journal.verdict()),
         End::Itself(Err(error)) => {
@@ -213,6 +221,7 @@ async fn judged(
         }
         End::Signal(signal) => {
             journal.interrupted_by = Some(signal.name.to_owned());
+            signalled = Some(Instant::now());
             ExitStatus(signal.exit_code)
         }
         End::Deadline => {
@@ -236,11 +245,11 @@ async fn judged(
     display.end();
     drop(file_size_limit);
     let receipts = std::mem::take(&mut journal.receipts);
-    let finished = journal.into_report(
+    let mut finished = journal.into_report(
         status.0,
         context.runner.as_ref().map(|runner| runner.run.clone()),
     );
-    let status = answer::give(context, outputs, finished, status);
+    let status = answer::give(context, outputs, &mut finished, status);
     // A receipt says "passed": it stays only when that could be said everywhere.
     if status == ExitStatus::PASSED {
         receipts
@@ -253,6 +262,8 @@ async fn judged(
             crate::report::escape::terminal(&left)
         ));
     }
+    let own_receipt = finished.receipt_key.as_deref();
+    tell::tell(context, &finished.report, own_receipt, signalled).await;
     status
 }
 
@@ -262,36 +273,6 @@ enum End {
     Itself(anyhow::Result<()>),
     Signal(Interrupt),
     Deadline,
-}
-
-struct Interrupt {
-    name: &'static str,
-    exit_code: u8,
-}
-
-/// Waits for SIGINT, SIGTERM, SIGHUP or SIGQUIT.
-async fn interrupted() -> Interrupt {
-    let wait = async |kind| match signal(kind) {
-        Ok(mut stream) => stream.recv().await,
-        // Without a handler the signal ends the process by itself.
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        _ = wait(SignalKind::interrupt()) => Interrupt { name: "SIGINT", exit_code: 130 },
-        _ = wait(SignalKind::terminate()) => Interrupt { name: "SIGTERM", exit_code: 143 },
-        _ = wait(SignalKind::hangup()) => Interrupt { name: "SIGHUP", exit_code: 129 },
-        _ = wait(SignalKind::quit()) => Interrupt { name: "SIGQUIT", exit_code: 131 },
-    }
-}
-
-/// A command without a verdict; a signal ends it at once, it has nothing to clean up.
-async fn interruptible(
-    run: impl Future<Output = anyhow::Result<ExitStatus>>,
-) -> anyhow::Result<ExitStatus> {
-    tokio::select! {
-        ended = run => ended,
-        signal = interrupted() => Ok(ExitStatus(signal.exit_code)),
-    }
 }
 
 fn reported(error: &anyhow::Error) -> ReportedError {

@@ -1,14 +1,17 @@
 //! Receipts in the stores: written at the end of a gate or drill, found again by the gate's
-//! `drill-fresh`, by `verify-receipt`, and for the trend of a drill.
+//! `drill-fresh`, by `verify-receipt`, for the trend of a drill, and to know a recovery.
 
 use super::journal::Journal;
-use super::{Context, ExitStatus};
+use super::{Context, ExitStatus, stores};
 use crate::check::{Check, CheckId, Verdict};
+use crate::config::Config;
 use crate::error;
+use crate::manifest::CiRun;
 use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
 use crate::receipt::{Kind, MAX_BYTES, Receipt};
+use crate::report::alert::Trouble;
 use crate::report::restored::PastDrill;
-use crate::report::{Report, json};
+use crate::report::{Report, json, words};
 use crate::store::{Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -214,9 +217,10 @@ pub(crate) fn expected(trend: &[PastDrill], dump_bytes: u64) -> Option<Duration>
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Keeps the report as the receipt that the deploy job and the auditor ask for. A closed gate
-/// leaves none: a deploy job must not find one. A drill leaves one in any case, named after its
-/// verdict; only the one that passed can be taken back, when its verdict could not be told.
+/// Keeps the report as the receipt that the deploy job and the auditor ask for. The one of a gate
+/// that failed is not written here but at the very end, by [`store_failed`]. A drill leaves one in
+/// any case, named after its verdict; only the one that passed can be taken back, when its verdict
+/// could not be told.
 pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[Store], kind: Kind) {
     if stores.is_empty() {
         journal.notes.push(
@@ -238,13 +242,7 @@ pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[St
         (Kind::Gate, _) => return,
         (Kind::Drill, _) => "failed",
     };
-    let id = match &run {
-        Some(run) if !run.run_id.is_empty() => format!("{word}_{}_{}", run.run_id, run.run_attempt),
-        // Two drills may end in the same second.
-        Some(_) | None if kind == Kind::Drill => format!("{word}_{:08x}", std::process::id()),
-        Some(_) | None => word.to_owned(),
-    };
-    let key = Key::receipt(kind.name(), journal.started_at, &id);
+    let key = key(kind, word, journal.started_at, run.as_ref());
     let mut report = journal.report(status.0, run);
     report
         .checks
@@ -275,6 +273,99 @@ pub(crate) async fn store(context: &Context, journal: &mut Journal, stores: &[St
             }
             .to_owned()),
         )),
+    }
+}
+
+/// `receipts/gate/<time>_<word>_<run>.json`
+fn key(kind: Kind, word: &str, started_at: Timestamp, run: Option<&CiRun>) -> Key {
+    let id = match run {
+        Some(run) if !run.run_id.is_empty() => format!("{word}_{}_{}", run.run_id, run.run_attempt),
+        // Two of them may start in the same second; of gates that pass only one can.
+        Some(_) | None if kind == Kind::Drill || word == "failed" => {
+            format!("{word}_{:08x}", std::process::id())
+        }
+        Some(_) | None => word.to_owned(),
+    };
+    Key::receipt(kind.name(), started_at, &id)
+}
+
+/// Keeps the report of a run that failed, so that the next that passes is known to be a recovery,
+/// and a deploy job that asks for the latest receipt of a gate is told no. In every store that takes it;
+/// returns why the others did not.
+pub(crate) async fn store_failed(config: &Config, kind: Kind, report: &Report) -> Vec<String> {
+    let stored = async {
+        let key = key(kind, "failed", report.started_at, report.run.as_ref());
+        let bytes = Bytes::from(json::render(report)?);
+        let mut failed = Vec::new();
+        for store in stores::open(config).await? {
+            if let Err(error) = store.put(&key, bytes.clone(), "application/json").await {
+                failed.push(error::one_line(&error));
+            }
+        }
+        anyhow::Ok(failed)
+    };
+    match stored.await {
+        Ok(failed) => failed,
+        Err(error) => vec![error::one_line(&error)],
+    }
+}
+
+/// Receipts that are read to find out how runs before this one ended.
+const MAX_BEFORE: usize = 50;
+
+/// The failures of the same cluster that came right before `report`, which passed; none when the
+/// run before it passed as well. `own` is the key of its own receipt.
+///
+/// # Errors
+/// A store does not answer.
+pub(crate) async fn trouble_before(
+    config: &Config,
+    kind: Kind,
+    report: &Report,
+    own: Option<&str>,
+) -> anyhow::Result<Option<Trouble>> {
+    let stores = stores::open(config).await?;
+    let earlier = keys(&stores, kind).await?.into_iter();
+    let earlier = earlier.filter(|(key, _)| Some(key.as_str()) != own);
+    let mut trouble: Option<Trouble> = None;
+    for (key, holders) in earlier.take(MAX_BEFORE) {
+        // What cannot be read says nothing, neither good nor bad.
+        let Ok(receipt) = read(&holders, kind, &key).await else {
+            continue;
+        };
+        let before = receipt.report();
+        if before.started_at > report.started_at
+            || !is_of_same_cluster(before, report)
+            || words::is_schema_only(before)
+        {
+            continue;
+        }
+        if receipt.passed() {
+            break;
+        }
+        trouble = Some(match trouble {
+            None => Trouble {
+                failures: 1,
+                since: before.started_at,
+                last: words::headline(before),
+            },
+            Some(later) => Trouble {
+                failures: later.failures + 1,
+                since: before.started_at,
+                ..later
+            },
+        });
+    }
+    Ok(trouble)
+}
+
+/// By the system identifier, where both know it: a gate whose server did not answer knows only the
+/// name.
+fn is_of_same_cluster(one: &Report, other: &Report) -> bool {
+    let identifier = |report: &Report| report.source.as_ref()?.system_identifier.clone();
+    match (identifier(one), identifier(other)) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => one.cluster == other.cluster || one.cluster.is_empty(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Flags, environment and file → one validated [`Config`]. Each value remembers where it came from,
 //! so that an error names the flag, the variable or the key.
 
+mod address;
 mod drill;
 mod form;
 mod github;
@@ -10,10 +11,11 @@ mod restore;
 mod retention;
 mod values;
 
+pub use address::{HttpAddress, SmtpAddress, SmtpSecurity};
 pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Question};
 pub use github::GitHubConfig;
 pub use history::HistoryConfig;
-pub use notify::NotifyConfig;
+pub use notify::{MailConfig, NotifyConfig, NotifyOn};
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 pub use retention::RetentionConfig;
 

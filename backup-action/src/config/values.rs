@@ -124,7 +124,7 @@ impl Values {
             let values = file_values(setting, value)
                 .with_context(|| format!("configuration file {}", path.display()))?;
             // Other commands share the file: what this command does not take is only checked for its form.
-            if setting.commands.contains(&self.command.as_str()) {
+            if setting.is_of(&self.command) {
                 self.given
                     .entry(setting.name)
                     .or_insert((values, Origin::File(path.to_owned())));

@@ -252,7 +252,7 @@ impl Connection {
     }
 
     /// Every form of the password that could turn up in a message: decoded, as written in the URL,
-    /// percent-encoded. Longest first. For masks and [`redact`].
+    /// percent-encoded. Longest first. For masks and [`redact`](crate::secret::redact).
     pub fn secrets(&self) -> Vec<Secret> {
         let mut forms: Vec<String> = Vec::new();
         if let Some(password) = &self.password {
@@ -268,14 +268,6 @@ impl Connection {
         forms.dedup();
         forms.into_iter().map(Secret::new).collect()
     }
-}
-
-/// Replaces every occurrence of a secret by `***`. libpq repeats parts of what it could not read.
-pub fn redact(text: &str, secrets: &[Secret]) -> String {
-    let hidden = secrets.iter().filter(|secret| !secret.is_empty());
-    hidden.fold(text.to_owned(), |text, secret| {
-        text.replace(secret.expose(), "***")
-    })
 }
 
 /// A URL that names a host owns the whole address; one that names the user or a password owns the
@@ -315,6 +307,7 @@ fn needs_variable(password: &Secret) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::redact;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 

@@ -1,13 +1,13 @@
 //! How pg_dumpall is called, and what it means when it fails. Reading its output is the business
 //! of `archive`; running it that of `process`.
 
-use super::connection::redact;
 use super::preflight::Server;
 use super::psql::Psql;
 use crate::archive::index::Name;
 use crate::error::Explained;
 use crate::process::{Command, Exit};
 use crate::secret::Secret;
+use crate::secret::redact;
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! Questions to the catalogue, asked through psql and answered in JSON, so that there is one way
 //! of connecting: libpq's. Every question runs in a read-only transaction.
 
-use super::connection::{Connection, redact};
+use super::connection::Connection;
 use crate::archive::index::{Name, to_hex};
 use crate::error::Explained;
 use crate::process::{Command, DeadlineExceeded, RunAs, capture, capture_with_input};
+use crate::secret::redact;
 use anyhow::Context;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! Makes hostile text harmless, by the kind of place it goes to: a terminal or log, Markdown, HTML,
-//! a shell command, the data or a property of a workflow command. Names, messages of servers and
+//! Slack, a shell command, the data or a property of a workflow command. Names, messages of servers and
 //! evidence are hostile. Text stays readable: what could act is shown instead.
 
 /// The longest name, key or address that is shown, in characters.
@@ -142,6 +142,37 @@ pub fn html(text: &str) -> String {
             '\'' => out.push_str("&#39;"),
             c => out.push(c),
         }
+    }
+    out
+}
+
+/// Running text in Slack's mrkdwn, at most `max_units` UTF-16 units long: no mention, link or entity
+/// comes out of it, and none is cut. The markers of bold and code stay; Slack has no escape for them.
+pub fn slack(text: &str, max_units: usize) -> String {
+    let mut out = String::new();
+    let mut units = 0;
+    for c in visible(text).chars() {
+        let mut plain = [0; 4];
+        let piece = match c {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            c => c.encode_utf8(&mut plain),
+        };
+        units += piece.encode_utf16().count();
+        if units > max_units {
+            // Room for the mark.
+            while out.encode_utf16().count() >= max_units {
+                let entity = ["&amp;", "&lt;", "&gt;"];
+                match entity.iter().find(|entity| out.ends_with(**entity)) {
+                    Some(entity) => out.truncate(out.len() - entity.len()),
+                    None => drop(out.pop()),
+                }
+            }
+            out.push('…');
+            break;
+        }
+        out.push_str(piece);
     }
     out
 }
@@ -310,6 +341,18 @@ mod tests {
         assert_eq!(shorten("äöü", 3), "äöü");
         assert_eq!(shorten("äöüß", 3), "äö…");
         assert_eq!(shorten("ä", 0), "…");
+    }
+
+    #[test]
+    fn slack_sees_no_mention_and_no_half_of_an_entity() {
+        assert_eq!(
+            slack("<!channel> & <@U1>\n\u{202e}", 99),
+            "&lt;!channel&gt; &amp; &lt;@U1&gt;\\n\\u{202e}"
+        );
+        assert_eq!(slack("a<b", 6), "a&lt;b");
+        assert_eq!(slack("a<bc", 6), "a&lt;…");
+        assert_eq!(slack("a<bc", 5), "a…");
+        assert_eq!(slack("😀😀", 3), "😀…");
     }
 
     #[test]

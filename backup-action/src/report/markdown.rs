@@ -65,28 +65,7 @@ fn join(sections: Vec<String>) -> String {
 }
 
 fn verdict(report: &Report) -> String {
-    let interrupted = format!(
-        "was interrupted by {}",
-        text(report.interrupted_by.as_deref().unwrap_or("a signal"))
-    );
-    let (sign, word) = match Ending::of(report) {
-        Ending::Passed => ("✅", "passed"),
-        Ending::DryRun => ("☑️", "passed as a dry run"),
-        Ending::Failed => ("❌", "failed"),
-        Ending::Error if report.exit_code == 2 => ("❌", "cannot start"),
-        Ending::Error => ("❌", "could not check"),
-        Ending::Interrupted => ("❌", interrupted.as_str()),
-    };
-    let what = match report.command.as_str() {
-        "gate" => "Backup gate".to_owned(),
-        "backup" => "Backup".to_owned(),
-        "verify" => "Verification".to_owned(),
-        "restore" => "Restore".to_owned(),
-        "drill" if words::is_schema_only(report) => "SCHEMA ONLY restore drill".to_owned(),
-        "drill" => "Restore drill".to_owned(),
-        "verify-receipt" => "Receipt check".to_owned(),
-        other => format!("Command {}", code(other)),
-    };
+    let (sign, word) = words::predicate(report);
     let mut line = format!(
         "{} · {} · {}",
         code(&report.cluster),
@@ -97,7 +76,9 @@ fn verdict(report: &Report) -> String {
         line.push_str(&format!(" · exit code {}", report.exit_code));
     }
     format!(
-        "## {sign} {what} {word} — {}\n\n{line}\n",
+        "## {sign} {} {} — {}\n\n{line}\n",
+        text(&words::subject(report)),
+        text(&word),
         words::consequence(report)
     )
 }

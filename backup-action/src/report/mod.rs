@@ -1,11 +1,13 @@
 //! What a command has to say, as data ([`Report`]), and the pure renderers of it. A renderer takes
 //! a finished report and returns text; clock, sizes and addresses are fields, never looked up.
 
+pub mod alert;
 pub mod escape;
 mod folds;
 pub mod format;
 pub mod instructions;
 pub mod json;
+pub mod mail;
 pub mod markdown;
 pub mod recovery;
 pub mod restored;
@@ -13,6 +15,7 @@ mod restored_markdown;
 pub mod restored_words;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod slack;
 pub mod text;
 pub mod words;
 

@@ -87,6 +87,37 @@ pub fn consequence(report: &Report) -> &'static str {
     }
 }
 
+/// What a run is of, as the subject of a sentence: `Backup gate`.
+pub fn subject(report: &Report) -> String {
+    match report.command.as_str() {
+        "gate" => "Backup gate",
+        "backup" => "Backup",
+        "verify" => "Verification",
+        "restore" => "Restore",
+        "drill" if is_schema_only(report) => "SCHEMA ONLY restore drill",
+        "drill" => "Restore drill",
+        "verify-receipt" => "Receipt check",
+        other => return format!("Command {other}"),
+    }
+    .to_owned()
+}
+
+/// How it ended, as the sign and the rest of that sentence: `❌`, `could not check`.
+pub fn predicate(report: &Report) -> (&'static str, String) {
+    let (sign, word) = match Ending::of(report) {
+        Ending::Passed => ("✅", "passed"),
+        Ending::DryRun => ("☑️", "passed as a dry run"),
+        Ending::Failed => ("❌", "failed"),
+        Ending::Error if report.exit_code == 2 => ("❌", "cannot start"),
+        Ending::Error => ("❌", "could not check"),
+        Ending::Interrupted => {
+            let signal = report.interrupted_by.as_deref().unwrap_or("a signal");
+            return ("❌", format!("was interrupted by {signal}"));
+        }
+    };
+    (sign, word.to_owned())
+}
+
 /// Whether the command makes a backup.
 fn owes_backup(report: &Report) -> bool {
     matches!(report.command.as_str(), "gate" | "backup")

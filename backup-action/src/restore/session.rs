@@ -4,8 +4,8 @@
 use super::work::Work;
 use crate::archive::index::Name;
 use crate::error::Explained;
-use crate::postgres::connection::redact;
 use crate::process::{Command, Exit, Finished, Running};
+use crate::secret::redact;
 use anyhow::Context;
 use bytes::Bytes;
 use std::ffi::OsString;

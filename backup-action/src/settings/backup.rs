@@ -1,6 +1,6 @@
 //! Settings of the gate, of the stores, and of what every command shares.
 
-use super::{PLAIN, Setting};
+use super::{EVERY, PLAIN, Setting};
 
 const ALL: &[&str] = &[
     "gate",
@@ -270,7 +270,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         default: "text",
         help: "What standard output shows.",
         action: false,
-        commands: ALL,
+        commands: EVERY,
         ..PLAIN
     },
     Setting {
@@ -279,7 +279,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: ".github/backup-action.toml when present",
         help: "The configuration file; its keys are the names of these settings.",
-        commands: ALL,
+        commands: EVERY,
         ..PLAIN
     },
     Setting {

@@ -44,10 +44,18 @@ pub struct Setting {
     pub action: bool,
     /// Whether it may be given several times (in the file: a list; in the environment: one a line).
     pub list: bool,
-    /// The commands that take it.
+    /// The commands that take it; empty for all.
     pub commands: &'static [&'static str],
 }
 
+impl Setting {
+    /// Whether `command` takes it.
+    pub fn is_of(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(&command)
+    }
+}
+
+const EVERY: &[&str] = &[];
 const GATE: &[&str] = &["gate"];
 
 const PLAIN: Setting = Setting {

@@ -4,6 +4,7 @@
 use super::world::{PASSWORD, sample};
 use crate::actions::run_act;
 use crate::support::run::{PROGRAM, forms};
+use crate::support::web::Web;
 use crate::support::{need, tool};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
     };
     let store = tempfile::tempdir().unwrap();
     let url = cluster.url();
+    let slack = Web::start(&[]);
+    let slack_url = slack.url("/services/act-canary-token");
     let fake = cluster.fake_bin_dir("dies-after-half");
     let run = |bin_dir: &Path| {
         let vars = [
@@ -29,7 +32,7 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
             &act,
             Path::new(PROGRAM),
             &vars,
-            &[("DATABASE_URL", &url)],
+            &[("DATABASE_URL", &url), ("SLACK_WEBHOOK_URL", &slack_url)],
             &[],
         )
     };
@@ -47,7 +50,11 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
         good.summary
     );
 
+    assert!(slack.take().is_empty(), "a pass is nothing to tell");
     let bad = run(fake.path());
+    let told = slack.take();
+    assert_eq!(told.len(), 1, "{}", bad.log);
+    assert!(told[0].body.contains("deploy blocked"), "{}", told[0].body);
     assert!(!bad.success, "{}", bad.log);
     assert_eq!(bad.deployed, None, "{}", bad.log);
     assert_eq!(bad.gate_result, "failure");
@@ -87,15 +94,26 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
         "{}",
         drill.summary
     );
+    // The latest gate is the one that failed.
+    let receipt = other("verify-receipt");
+    assert!(!receipt.success, "{}", receipt.log);
+    let closed_by = &receipt.outputs["failed-checks"];
+    assert!(closed_by.starts_with("receipt-passed"), "{closed_by}");
     // Each of these runs is of a commit of its own, so the receipt is another's: all but that is
     // as it should be, and that is enough to stop a deploy.
+    assert!(run(&cluster.bin_dir).success);
+    let told = slack.take();
+    assert!(
+        told.len() == 1 && told[0].body.contains("passes again"),
+        "{told:?}"
+    );
     let receipt = other("verify-receipt");
     assert!(!receipt.success, "{}", receipt.log);
     assert_eq!(receipt.outputs["passed"], "false", "{}", receipt.log);
     assert_eq!(receipt.outputs["failed-checks"], "receipt-run");
     assert_eq!(receipt.deployed, None, "{}", receipt.log);
 
-    for secret in forms(&[PASSWORD.to_owned()]) {
+    for secret in forms(&[PASSWORD.to_owned(), "act-canary-token".to_owned()]) {
         for text in [
             &good.log,
             &good.summary,

@@ -156,7 +156,7 @@ fn what_is_refused_for_good_closes_the_gate() {
         let before = world.snapshot();
         let ended = world.start(world.gate()).going.end();
         peer.heal();
-        let after = world.snapshot();
+        let after = world.after_failure(&before, &ended);
         assert_eq!(ended.code, code, "{when:?} {fault:?}: {}", ended.all());
         assert_eq!(after, before, "{when:?} {fault:?}: {}", ended.all());
         assert_closed(world, &ended, &[says]);

@@ -84,7 +84,7 @@ pub(crate) struct Remote {
 }
 
 /// Everything that a world's stores hold, and how it looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     /// Every file, unfinished ones included.
     pub(crate) local: BTreeMap<String, Vec<u8>>,
@@ -95,6 +95,20 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// The key of the receipt that a failed run left since `before`; more than one is an error.
+    fn new_failed_receipt(&self, before: &Snapshot) -> Option<String> {
+        let is_new = |key: &&String| {
+            key.starts_with("receipts/gate/")
+                && key.contains("Z_failed_")
+                && !before.local.contains_key(*key)
+                && !before.remote.contains_key(*key)
+        };
+        let mut found: Vec<&String> = self.local.keys().chain(self.remote.keys()).collect();
+        found.retain(is_new);
+        assert!(found.iter().all(|key| *key == found[0]), "{found:?}");
+        found.first().map(|key| (*key).clone())
+    }
+
     /// The names of all objects that end so.
     pub(crate) fn ending(&self, suffix: &str) -> Vec<&str> {
         self.local
@@ -204,6 +218,36 @@ impl<'a> World<'a> {
         snapshot
     }
 
+    /// What the stores hold after a run that did not pass, without the one thing that it may leave:
+    /// its receipt, at most one in a store, which says so and holds no secret.
+    pub(crate) fn after_failure(&self, before: &Snapshot, ended: &Ended) -> Snapshot {
+        let mut after = self.snapshot();
+        let mut receipts = Vec::new();
+        if let Some(key) = after.new_failed_receipt(before) {
+            let local = after.local.remove(&key);
+            receipts.extend(local.map(|bytes| (key.clone(), bytes)));
+            if after.remote.remove(&key).is_some() {
+                let remote = self.remote.as_ref().expect("it is there");
+                receipts.push((key.clone(), object(remote, &key)));
+            }
+        }
+        let is_told = |report: &Value| report["dry_run"] == false && report["command"] == "gate";
+        let may_leave = matches!(ended.code, 1 | 3) && ended.report.as_ref().is_some_and(is_told);
+        assert!(receipts.is_empty() || may_leave, "{}", ended.all());
+        for (key, bytes) in receipts {
+            let receipt: Value = serde_json::from_slice(&bytes).expect("the receipt is JSON");
+            let verdict = if ended.code == 1 { "failed" } else { "error" };
+            assert_eq!(receipt["verdict"], verdict, "{key}");
+            assert_eq!(&receipt, ended.report(), "{key}");
+            for canary in crate::support::run::forms(&[PASSWORD.to_owned(), SECRET_KEY.to_owned()])
+            {
+                let is_clean = !crate::support::run::contains(&bytes, canary.as_bytes());
+                assert!(is_clean, "{canary} in {key}");
+            }
+        }
+        after
+    }
+
     /// Starts a run, in another second than the one before.
     pub(crate) fn start(&self, run: Run) -> Watched<'_> {
         let before = self.snapshot();
@@ -293,7 +337,7 @@ impl Watched<'_> {
         let (world, before, marker) = (self.world, self.before, self.marker);
         let ended = self.going.end();
         assert_eq!(ended.code, code, "{}", ended.all());
-        let after = world.snapshot();
+        let after = world.after_failure(&before, &ended);
         assert_same(&before, &after, &ended);
         assert_closed(world, &ended, says);
         assert_no_session(world.cluster, &marker);

@@ -6,9 +6,11 @@
 )]
 
 pub(crate) mod cluster;
+pub(crate) mod mail;
 pub(crate) mod peer;
 pub(crate) mod run;
 pub(crate) mod s3;
+pub(crate) mod web;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -3,9 +3,11 @@
 
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::command::journal::Journal;
+use crate::command::stores;
 use crate::error;
+use crate::manifest::Manifest;
 use crate::pipeline::cleanup::{Cleanup, Undo};
-use crate::report::format;
+use crate::report::{LastGood, format};
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use std::sync::Mutex;
@@ -67,6 +69,36 @@ async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::R
         }
     }
     Ok(capabilities.to_string())
+}
+
+/// Finds the newest verified backup of `stores`, for the journal; returns the size of its archive.
+pub(super) async fn last_good(journal: &mut Journal, stores: Vec<Store>) -> Option<u64> {
+    let mut newest: Option<(Store, Manifest)> = None;
+    for store in stores {
+        match stores::newest(&store).await {
+            Ok(Some(found))
+                if newest
+                    .as_ref()
+                    .is_none_or(|(_, best)| best.finished_at < found.manifest.finished_at) =>
+            {
+                newest = Some((store, found.manifest));
+            }
+            Ok(_) => {}
+            Err(error) => journal.notes.push(format!(
+                "earlier backups could not be listed: {}",
+                error::one_line(&error)
+            )),
+        }
+    }
+    let (store, manifest) = newest?;
+    journal.last_good = Some(LastGood {
+        key: manifest.archive_key,
+        finished_at: manifest.finished_at,
+        age_seconds: 0,
+        tier: store.tier().to_string(),
+        archive_bytes: manifest.archive.archive_bytes,
+    });
+    Some(manifest.archive.archive_bytes)
 }
 
 /// One answer over all stores; returns the stores that can be read.

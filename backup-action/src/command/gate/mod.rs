@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::{Context, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
-use crate::manifest::{self, DatabaseSummary, Manifest, Source};
+use crate::manifest::{self, DatabaseSummary, Source};
 use crate::pipeline::copies::OpenCopy;
 use crate::pipeline::pass::Options;
 use crate::pipeline::stream;
@@ -21,7 +21,6 @@ use crate::postgres::inventory::{self, Inventory};
 use crate::postgres::preflight::{self, Server};
 use crate::process::{RunAs, Running};
 use crate::receipt::Kind;
-use crate::report::LastGood;
 use crate::report::words::Step;
 use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
@@ -155,7 +154,9 @@ async fn preflight(
     );
     journal.checks.extend(found.checks);
     let Some(server) = found.server else {
-        before::store_writable(journal, probes);
+        let reachable = before::store_writable(journal, probes);
+        // What still protects matters most when nothing new can be made.
+        before::last_good(journal, reachable).await;
         return Ok(None);
     };
     journal.source = Some(Source {
@@ -175,33 +176,7 @@ async fn preflight(
         config.severities.of(CheckId::DrillFresh),
     )
     .await;
-    let mut newest: Option<(Store, Manifest)> = None;
-    for store in reachable {
-        match stores::newest(&store).await {
-            Ok(Some(found))
-                if newest
-                    .as_ref()
-                    .is_none_or(|(_, best)| best.finished_at < found.manifest.finished_at) =>
-            {
-                newest = Some((store, found.manifest));
-            }
-            Ok(_) => {}
-            Err(error) => journal.notes.push(format!(
-                "earlier backups could not be listed: {}",
-                crate::error::one_line(&error)
-            )),
-        }
-    }
-    journal.last_good = newest.as_ref().map(|(store, manifest)| LastGood {
-        key: manifest.archive_key.clone(),
-        finished_at: manifest.finished_at,
-        age_seconds: 0,
-        tier: store.tier().to_string(),
-        archive_bytes: manifest.archive.archive_bytes,
-    });
-    let last_bytes = newest
-        .as_ref()
-        .map(|(_, manifest)| manifest.archive.archive_bytes);
+    let last_bytes = before::last_good(journal, reachable).await;
     before::disk_space(
         journal,
         stores,
