@@ -137,6 +137,21 @@ Addresses that hold secrets are best given by environment variables.
 Exit codes: 0 every channel took it, 1 one did not, 2 no channel is configured.",
         takes_backup: false,
     },
+    CommandInfo {
+        name: "annotate",
+        about: "Comment on a pull request: backup sizes against its base, and what its SQL files touch",
+        after: "\
+Examples:
+  backup-action annotate --remote s3://company-backups/nostromo            in a workflow on pull_request
+  backup-action annotate --local /var/backups/pg --dry-run                 print the comment, post nothing
+  backup-action annotate --remote s3://company-backups/nostromo --comment-key nostromo --migration-path 'db/**/*.sql'
+
+Reads manifests and receipts, never the database. Needs the permission pull-requests: write; without
+it, as for a fork, the job summary and the annotations say the same.
+It has no verdict. Exit codes: 0 also when GitHub refuses or does not answer (a warning says so),
+2 usage or configuration, 3 a store cannot be read.",
+        takes_backup: false,
+    },
 ];
 
 /// The hidden command that prints what is generated from the lists in the code.

@@ -47,32 +47,93 @@ pub(crate) fn run_act(
     env: &[(&str, &str)],
 ) -> ActRun {
     let dir = tempfile::tempdir().unwrap();
-    let checkout = checkout(&dir);
     let marker = dir.path().join("deployed");
     let seen = dir.path().join("seen.json");
+    let own = [
+        ("DEPLOY_MARKER", marker.to_str().unwrap()),
+        ("SEEN", seen.to_str().unwrap()),
+    ];
+    let run = run_workflow(&Act {
+        act,
+        workflow: "fixtures/workflows/deploy-gate.yml",
+        event: None,
+        bin_path: program,
+        vars: &[&own, vars].concat(),
+        secrets,
+        github: &[],
+        env,
+    });
+    let text = run.log;
+    let seen = fs::read_to_string(&seen).unwrap_or_else(|_| panic!("no gate job ran:\n{text}"));
+    let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
+    ActRun {
+        success: run.success,
+        log: text,
+        deployed: fs::read_to_string(&marker)
+            .ok()
+            .map(|key| key.trim_end().to_owned()),
+        gate_result: seen["result"].as_str().unwrap().to_owned(),
+        outputs: serde_json::from_value(seen["outputs"].clone()).unwrap(),
+        summary: run.summary,
+    }
+}
+
+/// A workflow to be run on this machine.
+pub(crate) struct Act<'a> {
+    pub(crate) act: &'a Path,
+    /// Below the root of the checkout.
+    pub(crate) workflow: &'a str,
+    /// The event and its description; a push without one.
+    pub(crate) event: Option<(&'a str, &'a Path)>,
+    /// The variable `BIN_PATH`.
+    pub(crate) bin_path: &'a Path,
+    pub(crate) vars: &'a [(&'a str, &'a str)],
+    pub(crate) secrets: &'a [(&'a str, &'a str)],
+    /// What act says of GitHub instead of what it is: `GITHUB_API_URL`, ….
+    pub(crate) github: &'a [(&'a str, &'a str)],
+    /// All that the steps inherit besides `PATH` and a private `HOME`.
+    pub(crate) env: &'a [(&'a str, &'a str)],
+}
+
+/// What a workflow came to.
+pub(crate) struct WorkflowRun {
+    /// Whether every job ended well.
+    pub(crate) success: bool,
+    /// The log as people read it.
+    pub(crate) log: String,
+    /// The job summary of the action.
+    pub(crate) summary: String,
+}
+
+/// Runs a workflow to its end.
+pub(crate) fn run_workflow(run: &Act) -> WorkflowRun {
+    let dir = tempfile::tempdir().unwrap();
+    let checkout = checkout(&dir, run.workflow);
     let log = dir.path().join("log");
-    let mut command = Command::new(act);
+    let mut command = Command::new(run.act);
     command
         .current_dir(&checkout)
-        .args(["push", "--json", "--pull=false"])
-        .args(["-W", "fixtures/workflows/deploy-gate.yml"])
+        .arg(run.event.map_or("push", |(name, _)| name))
+        .args(["--json", "--pull=false", "-W", run.workflow])
         .args(["-P", "ubuntu-latest=-self-hosted"])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("HOME", dir.path())
         .env("XDG_CACHE_HOME", dir.path().join("cache"))
-        .envs(env.iter().copied());
-    let own = [
-        ("BIN_PATH", program.as_os_str()),
-        ("DEPLOY_MARKER", marker.as_os_str()),
-        ("SEEN", seen.as_os_str()),
-    ];
-    let vars = vars.iter().map(|(name, value)| (*name, OsStr::new(value)));
-    for (name, value) in own.into_iter().chain(vars) {
-        command.arg("--var").arg(assignment(name, value));
+        .envs(run.env.iter().copied());
+    if let Some((_, description)) = run.event {
+        command.arg("-e").arg(description);
     }
-    for (name, value) in secrets {
-        command.arg("-s").arg(assignment(name, OsStr::new(value)));
+    let bin_path = assignment("BIN_PATH", run.bin_path.as_os_str());
+    command.arg("--var").arg(bin_path);
+    for (flag, pairs) in [
+        ("--var", run.vars),
+        ("-s", run.secrets),
+        ("--env", run.github),
+    ] {
+        for (name, value) in pairs {
+            command.arg(flag).arg(assignment(name, OsStr::new(value)));
+        }
     }
     let success = wait(command, &log);
     let lines: Vec<serde_json::Value> = fs::read_to_string(&log)
@@ -80,7 +141,7 @@ pub(crate) fn run_act(
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
-    let text: String = lines
+    let log = lines
         .iter()
         .filter_map(|line| line["msg"].as_str())
         .map(|message| format!("{}\n", message.trim_end()))
@@ -91,28 +152,17 @@ pub(crate) fn run_act(
         .and_then(|line| line["content"].as_str())
         .unwrap_or_default()
         .to_owned();
-    let seen = fs::read_to_string(&seen).unwrap_or_else(|_| panic!("no gate job ran:\n{text}"));
-    let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
-    ActRun {
+    WorkflowRun {
         success,
-        log: text,
-        deployed: fs::read_to_string(&marker)
-            .ok()
-            .map(|key| key.trim_end().to_owned()),
-        gate_result: seen["result"].as_str().unwrap().to_owned(),
-        outputs: serde_json::from_value(seen["outputs"].clone()).unwrap(),
+        log,
         summary,
     }
 }
 
 /// The files of the action in a repository of their own: act wants one, and copies all of it.
-fn checkout(dir: &TempDir) -> PathBuf {
+fn checkout(dir: &TempDir, workflow: &str) -> PathBuf {
     let checkout = dir.path().join("checkout");
-    for file in [
-        "action.yml",
-        "action/bootstrap.sh",
-        "fixtures/workflows/deploy-gate.yml",
-    ] {
+    for file in ["action.yml", "action/bootstrap.sh", workflow] {
         let to = checkout.join(file);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(root().join(file), to).unwrap();

@@ -6,6 +6,7 @@
 mod support;
 
 mod actions;
+mod annotate;
 mod architecture;
 mod drill;
 mod gate;

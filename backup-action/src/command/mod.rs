@@ -1,8 +1,10 @@
 //! One file per command; each reads like the runbook, top to bottom. Only these compose the
 //! modules below. Here: what every command shares, from the command line to the exit code.
 
+mod annotate;
 mod answer;
 mod damage;
+mod deployment;
 mod display;
 mod drill;
 mod extract;
@@ -41,7 +43,6 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What a run ends with. `main` turns it into the process's exit code; nothing else decides one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +106,11 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
     mask(&context, &context.config.notify.secrets());
     match name {
         "gate" => {
-            judged(&context, outputs, Journal::new("gate"), async |journal| {
+            let journal = Journal::new("gate");
+            let run = judged(&context, outputs, journal, async |journal| {
                 gate::run(&context, journal).await
-            })
-            .await
+            });
+            deployment::recorded(&context, run).await
         }
         "restore" if context.config.restore.plan => {
             finish_plain(interruptible(restore::plan(&context)).await)
@@ -144,6 +146,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             .await
         }
         "notify" => finish_plain(interruptible(notify::run(&context)).await),
+        "annotate" => finish_plain(interruptible(annotate::run(&context)).await),
         "list" => finish_plain(interruptible(list::run(&context)).await),
         "show" => finish_plain(interruptible(show::run(&context)).await),
         "extract" => match interruptible(extract::run(&context)).await {
@@ -198,9 +201,7 @@ async fn judged(
     mut journal: Journal,
     run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
 ) -> ExitStatus {
-    // A file above the limit of `ulimit -f` is then an error of the write, which is reported,
-    // instead of the end of the process.
-    let file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
+    let file_size_limit = signals::file_size_limit();
     let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
         ended = run(&mut journal) => End::Itself(ended),
@@ -266,8 +267,6 @@ async fn judged(
     tell::tell(context, &finished.report, own_receipt, signalled).await;
     status
 }
-
-const SIGXFSZ: i32 = 25; // on Linux and macOS
 
 enum End {
     Itself(anyhow::Result<()>),

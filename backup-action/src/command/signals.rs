@@ -1,7 +1,9 @@
-//! The signals that end a run, and the exit codes that go with them.
+//! The signals that a run hears, and the exit codes that go with them.
 
 use super::ExitStatus;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const SIGXFSZ: i32 = 25; // on Linux and macOS
 
 /// A signal that ends the run.
 pub(super) struct Interrupt {
@@ -32,4 +34,10 @@ pub(super) async fn interruptible(
         ended = run => ended,
         signal = interrupted() => Ok(ExitStatus(signal.exit_code)),
     }
+}
+
+/// While this is held, a file above the limit of `ulimit -f` is an error of the write, which is
+/// reported, instead of the end of the process.
+pub(super) fn file_size_limit() -> std::io::Result<Signal> {
+    signal(SignalKind::from_raw(SIGXFSZ))
 }

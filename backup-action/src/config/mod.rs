@@ -230,7 +230,7 @@ impl Config {
             retention: RetentionConfig::resolve(&values)?,
             history: HistoryConfig::resolve(&values)?,
             notify: NotifyConfig::resolve(&values)?,
-            github: GitHubConfig::resolve(&values)?,
+            github: GitHubConfig::resolve(&values, env)?,
         };
         Ok(config)
     }

@@ -43,7 +43,7 @@ const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
     (
         "command",
         "gate",
-        "The command to run: `gate`, `verify`, `drill` or `verify-receipt`.",
+        "The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`.",
     ),
     (
         "backup",
@@ -94,7 +94,12 @@ pub fn action_yml(settings: &[Setting]) -> String {
         push_input(&mut out, name, help, default);
     }
     for setting in inputs(settings) {
-        push_input(&mut out, setting.name, &described(setting), "");
+        push_input(
+            &mut out,
+            setting.name,
+            &described(setting),
+            setting.action_default,
+        );
     }
     out.push_str("\noutputs:\n");
     for (name, help) in OUTPUTS {
@@ -240,6 +245,7 @@ mod tests {
             help: "Address of the cluster's server.",
             secret: true,
             action: true,
+            action_default: "",
             list: false,
             commands: &["gate"],
         },
@@ -251,6 +257,7 @@ mod tests {
             help: "How stored bytes are verified: a | b.",
             secret: false,
             action: true,
+            action_default: "",
             list: false,
             commands: &["gate"],
         },
@@ -262,6 +269,7 @@ mod tests {
             help: "Only the preflight.",
             secret: false,
             action: false,
+            action_default: "",
             list: false,
             commands: &["gate"],
         },
@@ -281,7 +289,7 @@ mod tests {
 
             inputs:
               command:
-                description: 'The command to run: `gate`, `verify`, `drill` or `verify-receipt`.'
+                description: 'The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`.'
                 required: false
                 default: 'gate'
               backup:
@@ -374,7 +382,7 @@ mod tests {
         expect![[r#"
             | input | default | |
             |---|---|---|
-            | `command` | `gate` | The command to run: `gate`, `verify`, `drill` or `verify-receipt`. |
+            | `command` | `gate` | The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`. |
             | `backup` | `latest` | The backup that `verify` and `drill` read: `latest`, a key, or a UTC time. |
             | `bin-path` |  | A backup-action program on the runner, used as it is: for runners without a network. |
             | `database-url` |  | Address of the cluster's server. |

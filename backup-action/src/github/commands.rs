@@ -54,6 +54,28 @@ pub fn annotation(level: Level, title: &str, message: &str) -> String {
     )
 }
 
+/// An annotation at a line of a file of the repository. A name that could do harm in a log, or that
+/// nobody can see, is only told in the message.
+pub fn file_annotation(level: Level, file: &str, line: u32, title: &str, message: &str) -> String {
+    let plain = annotation(level, title, message);
+    if terminal(file) != file {
+        return plain;
+    }
+    let place = format!("file={},line={line},", command_property(file));
+    plain.replacen("title=", &format!("{place}title="), 1)
+}
+
+/// At most nine of `all`, which leaves one of a kind for the command itself; the last then says how
+/// many more there are, and `where_else`.
+pub fn few(mut all: Vec<String>, level: Level, where_else: &str) -> Vec<String> {
+    const FEW: usize = MAX_PER_LEVEL - 1;
+    if all.len() > FEW {
+        let more = all.split_off(FEW - 1).len();
+        all.push(annotation(level, &format!("and {more} more"), where_else));
+    }
+    all
+}
+
 /// The annotations of a report: the verdict first, then one for each failed, unanswered or warned
 /// check, at most ten of a kind.
 pub fn annotations(report: &Report) -> Vec<String> {

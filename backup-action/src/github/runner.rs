@@ -16,6 +16,12 @@ pub struct Runner {
     pub debug: bool,
     /// The event that started the run: `push`, `pull_request`, ….
     pub event: String,
+    /// The file that describes the event, `GITHUB_EVENT_PATH`.
+    pub event_path: Option<PathBuf>,
+    /// Where the repository is checked out, `GITHUB_WORKSPACE`.
+    pub workspace: Option<PathBuf>,
+    /// GitHub's API, `GITHUB_API_URL`: of GitHub Enterprise `https://host/api/v3`.
+    pub api_url: String,
     /// The run, for manifests and reports.
     pub run: CiRun,
 }
@@ -35,6 +41,9 @@ impl Runner {
             temp: path("RUNNER_TEMP"),
             debug: get("RUNNER_DEBUG").as_deref() == Some("1"),
             event: get("GITHUB_EVENT_NAME").unwrap_or_default(),
+            event_path: path("GITHUB_EVENT_PATH"),
+            workspace: path("GITHUB_WORKSPACE"),
+            api_url: get("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned()),
             run: run(&get),
         })
     }

@@ -3,6 +3,7 @@
 
 use super::{Report, escape};
 use anyhow::Context;
+use serde::Serialize;
 
 /// Indented JSON with a final newline, in a form that is also inert on a terminal and in a CI log:
 /// invisible characters and the second `#` of `##[` are written as escapes, which read back the same.
@@ -10,7 +11,15 @@ use anyhow::Context;
 /// # Errors
 /// Never for reports that this program makes.
 pub fn render(report: &Report) -> anyhow::Result<String> {
-    let json = serde_json::to_string_pretty(report).context("could not write report as JSON")?;
+    inert(report)
+}
+
+/// The same for what is no report.
+///
+/// # Errors
+/// Never for values that this program makes.
+pub fn inert(value: &impl Serialize) -> anyhow::Result<String> {
+    let json = serde_json::to_string_pretty(value).context("could not write report as JSON")?;
     let mut out = String::with_capacity(json.len() + 1);
     // Outside of strings there is neither.
     for c in json.replace("##[", "#\\u0023[").chars() {

@@ -2,6 +2,8 @@
 //! a finished report and returns text; clock, sizes and addresses are fields, never looked up.
 
 pub mod alert;
+mod changes;
+pub mod comment;
 pub mod escape;
 mod folds;
 pub mod format;
@@ -16,6 +18,7 @@ pub mod restored_words;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod slack;
+pub mod sizes;
 pub mod text;
 pub mod words;
 

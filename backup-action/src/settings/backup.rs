@@ -11,6 +11,7 @@ const ALL: &[&str] = &[
     "restore",
     "drill",
     "verify-receipt",
+    "annotate",
 ];
 const JUDGED: &[&str] = &["gate", "verify", "restore", "drill", "verify-receipt"];
 const NARROWED: &[&str] = &["show", "extract", "restore"];
@@ -285,8 +286,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "dry-run",
         env: "BACKUP_ACTION_DRY_RUN",
-        help: "Run the checks before the dump and stop there; nothing is stored.",
-        commands: &["gate"],
+        help: "Run the checks before the dump and stop there; nothing is stored. For annotate: print the comment instead of posting it.",
+        commands: &["gate", "annotate"],
         ..PLAIN
     },
 ];

@@ -42,6 +42,9 @@ pub struct Setting {
     pub secret: bool,
     /// Whether it is an input of the Action.
     pub action: bool,
+    /// What action.yml gives when the workflow gives nothing. Empty for nearly all: what the Action
+    /// passes on would win over the configuration file.
+    pub action_default: &'static str,
     /// Whether it may be given several times (in the file: a list; in the environment: one a line).
     pub list: bool,
     /// The commands that take it; empty for all.
@@ -66,6 +69,7 @@ const PLAIN: Setting = Setting {
     help: "",
     secret: false,
     action: true,
+    action_default: "",
     list: false,
     commands: GATE,
 };

@@ -7,6 +7,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod mail;
+pub(crate) mod github;
 pub(crate) mod peer;
 pub(crate) mod run;
 pub(crate) mod s3;

@@ -1,0 +1,236 @@
+//! Which backup a pull request is about, and which ones it is compared with. Pure.
+
+use super::event::PullRequest;
+use crate::history;
+use crate::manifest::Manifest;
+use jiff::SignedDuration;
+
+/// What a month is here.
+const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// How far from a month ago a backup may be to stand for it.
+const ABOUT: SignedDuration = SignedDuration::from_hours(15 * 24);
+
+/// Why a backup was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It was made from the head of the pull request.
+    Head,
+    /// It is the newest there is.
+    Newest,
+    /// It is the newest older one that was made from this branch.
+    Branch(String),
+    /// It is the one before.
+    Previous,
+}
+
+/// The backup in question and its baselines.
+#[derive(Clone, Debug)]
+pub struct Choice<'a> {
+    /// What is shown.
+    pub head: (&'a Manifest, Why),
+    /// What it is compared with; none for the first backup.
+    pub base: Option<(&'a Manifest, Why)>,
+    /// The backup nearest to a month before the head, unless that is the base.
+    pub month_ago: Option<&'a Manifest>,
+}
+
+/// Chooses among `backups`, which are sorted by time, oldest first. `shas` are the commits that
+/// stand for the head of the pull request; `repository` is where it was opened.
+pub fn choose<'a>(
+    backups: &[&'a Manifest],
+    pull: Option<&PullRequest>,
+    shas: &[&str],
+    repository: &str,
+) -> Option<Choice<'a>> {
+    let made_here = |backup: &Manifest| {
+        backup
+            .run
+            .as_ref()
+            .is_some_and(|run| run.repository == repository)
+    };
+    let sha = |backup: &Manifest| backup.run.as_ref().map(|run| run.sha.clone());
+    let of_head = backups.iter().rev().copied().find(|backup| {
+        made_here(backup)
+            && sha(backup).is_some_and(|sha| !sha.is_empty() && shas.contains(&sha.as_str()))
+    });
+    let (head, why) = match of_head.filter(|_| pull.is_some()) {
+        Some(head) => (head, Why::Head),
+        None => (*backups.last()?, Why::Newest),
+    };
+    let before: Vec<&Manifest> = backups
+        .iter()
+        .copied()
+        .filter(|backup| backup.started_at < head.started_at && is_of_one_cluster(backup, head))
+        .collect();
+    let of_branch = pull.and_then(|pull| {
+        let branch = format!("refs/heads/{}", pull.base_branch);
+        before
+            .iter()
+            .rev()
+            .filter(|backup| made_here(backup))
+            .find(|backup| backup.run.as_ref().is_some_and(|run| run.git_ref == branch))
+            .map(|backup| (*backup, Why::Branch(pull.base_branch.clone())))
+    });
+    let base = of_branch.or_else(|| before.last().map(|backup| (*backup, Why::Previous)));
+    let is_base = |backup: &Manifest| {
+        base.as_ref()
+            .is_some_and(|(base, _)| base.archive_key == backup.archive_key)
+    };
+    let month_ago = head
+        .started_at
+        .checked_sub(MONTH)
+        .ok()
+        .and_then(|month_ago| history::nearest(before.iter().copied(), month_ago, ABOUT))
+        .filter(|backup| !is_base(backup));
+    Some(Choice {
+        head: (head, why),
+        base,
+        month_ago,
+    })
+}
+
+/// Whether two backups can be compared: by PostgreSQL's own identifier where both know it.
+pub fn is_of_one_cluster(one: &Manifest, other: &Manifest) -> bool {
+    match (
+        &one.source.system_identifier,
+        &other.source.system_identifier,
+    ) {
+        (Some(one), Some(other)) => one == other,
+        (_, _) => one.source.cluster == other.source.cluster,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::index::Sha256Digest;
+    use crate::manifest::{ArchiveSummary, CiRun, Compression, FORMAT, KIND, Source};
+    use jiff::Timestamp;
+
+    fn backup(day: i64, sha: &str, git_ref: &str) -> Manifest {
+        let time = Timestamp::from_second(1_767_225_600 + day * 86_400).unwrap();
+        let key = format!("{day}.sql.gz");
+        let digest = Sha256Digest([0; 32]);
+        Manifest {
+            format: FORMAT,
+            kind: KIND.to_owned(),
+            tool: String::new(),
+            archive_key: key.clone(),
+            index_key: String::new(),
+            started_at: time,
+            finished_at: time,
+            source: Source {
+                cluster: "c".to_owned(),
+                system_identifier: Some("1".to_owned()),
+                server_version: String::new(),
+                client_version: String::new(),
+                role_passwords: true,
+                bootstrap_role: None,
+                pg_dumpall_args: Vec::new(),
+            },
+            archive: ArchiveSummary {
+                key,
+                dump_bytes: 0,
+                archive_bytes: 0,
+                dump_sha256: digest,
+                archive_sha256: digest,
+                archive_crc64nvme: String::new(),
+                rows: 0,
+                members: 0,
+            },
+            index_bytes: 0,
+            index_sha256: digest,
+            databases: Vec::new(),
+            compression: Compression {
+                format: "gzip".to_owned(),
+                level: "auto".to_owned(),
+                levels_used: [1, 1],
+            },
+            run: Some(CiRun {
+                repository: "acme/payroll".to_owned(),
+                sha: sha.to_owned(),
+                git_ref: git_ref.to_owned(),
+                workflow: String::new(),
+                run_id: String::new(),
+                run_attempt: String::new(),
+                actor: String::new(),
+                url: String::new(),
+            }),
+            checks: Vec::new(),
+        }
+    }
+
+    const MAIN: &str = "refs/heads/main";
+
+    /// Days of head, base and month ago, with the reasons.
+    fn chosen(backups: &[Manifest], shas: &[&str], pull: bool) -> String {
+        let opened = PullRequest {
+            number: 1,
+            head_sha: "h".to_owned(),
+            base_branch: "main".to_owned(),
+            is_fork: false,
+        };
+        let pull = Some(&opened).filter(|_| pull);
+        let backups: Vec<&Manifest> = backups.iter().collect();
+        match choose(&backups, pull, shas, "acme/payroll") {
+            None => "nothing".to_owned(),
+            Some(choice) => {
+                let (head, why) = choice.head;
+                let base = choice.base.map(|(base, why)| (&base.archive_key, why));
+                let month = choice.month_ago.map(|month| &month.archive_key);
+                format!("{} {why:?} / {base:?} / {month:?}", head.archive_key)
+            }
+        }
+    }
+
+    #[test]
+    fn head_base_and_month_are_the_ones_that_people_mean() {
+        assert_eq!(chosen(&[], &["h"], true), "nothing");
+        let one = [backup(0, "m", MAIN)];
+        assert_eq!(chosen(&one, &["h"], true), "0.sql.gz Newest / None / None");
+        let backups = [
+            backup(-32, "m", MAIN),
+            backup(-1, "m", MAIN),
+            backup(0, "h", "refs/pull/1/merge"),
+            backup(1, "x", "refs/heads/other"),
+        ];
+        // The head's own backup, against the branch it goes into.
+        assert_eq!(
+            chosen(&backups, &["h", ""], true),
+            "0.sql.gz Head / Some((\"-1.sql.gz\", Branch(\"main\"))) / Some(\"-32.sql.gz\")"
+        );
+        // None of the head: the newest, against the branch all the same.
+        assert_eq!(
+            chosen(&backups, &["z"], true),
+            "1.sql.gz Newest / Some((\"-1.sql.gz\", Branch(\"main\"))) / Some(\"-32.sql.gz\")"
+        );
+        // No pull request: the newest, against the one before.
+        assert_eq!(
+            chosen(&backups, &["h"], false),
+            "1.sql.gz Newest / Some((\"0.sql.gz\", Previous)) / Some(\"-32.sql.gz\")"
+        );
+    }
+
+    #[test]
+    fn other_clusters_and_repositories_are_not_compared() {
+        let mut other = backup(-1, "m", MAIN);
+        other.source.system_identifier = Some("2".to_owned());
+        let mut elsewhere = backup(1, "h", MAIN);
+        elsewhere.run.as_mut().unwrap().repository = "eve/payroll".to_owned();
+        let backups = [
+            backup(-2, "m", "refs/heads/x"),
+            other,
+            backup(0, "m", MAIN),
+            elsewhere,
+        ];
+        assert_eq!(
+            chosen(&backups, &["h"], true),
+            "1.sql.gz Newest / Some((\"0.sql.gz\", Branch(\"main\"))) / None"
+        );
+        assert_eq!(
+            chosen(&backups[..3], &["h"], true),
+            "0.sql.gz Newest / Some((\"-2.sql.gz\", Previous)) / None"
+        );
+    }
+}
