@@ -15,6 +15,8 @@ pub enum Group {
     Dump,
     /// The compressed stream.
     Gzip,
+    /// How large the dump is, against limits and against earlier backups.
+    Size,
     /// What the stores hold.
     Stored,
     /// What makes the backup exist.
@@ -34,6 +36,7 @@ impl Group {
             Group::Preflight => "preflight",
             Group::Dump => "dump",
             Group::Gzip => "gzip",
+            Group::Size => "size",
             Group::Stored => "stored",
             Group::Record => "record",
             Group::Restore => "restore",
@@ -45,7 +48,12 @@ impl Group {
     /// Whether the gate asks the checks of this step.
     pub fn is_of_gate(self) -> bool {
         match self {
-            Group::Preflight | Group::Dump | Group::Gzip | Group::Stored | Group::Record => true,
+            Group::Preflight
+            | Group::Dump
+            | Group::Gzip
+            | Group::Size
+            | Group::Stored
+            | Group::Record => true,
             Group::Restore | Group::Proof | Group::Receipt => false,
         }
     }
@@ -119,6 +127,12 @@ checks! {
     NotEmpty = "not-empty" in Dump, default Block;
     /// Every gzip member decodes to what went in, and nothing follows the last.
     GzipStream = "gzip-stream" in Gzip, default Block;
+    /// The dump, and each schema of `size-floor`, is as large as it should be at least.
+    SizeFloor = "size-floor" in Size, default Block;
+    /// The dump, and each schema, is not much smaller than a month ago: a truncated table.
+    SizeShrink = "size-shrink" in Size, default Block;
+    /// The dump, and each schema, is not much larger than a month ago: a possible leak.
+    SizeGrowth = "size-growth" in Size, default Warn;
     /// Every store holds as many bytes as were sent.
     StoredLength = "stored-length" in Stored, default Block;
     /// The store's checksum, where it keeps one, and the SHA-256 equal ours.
@@ -165,6 +179,7 @@ impl CheckId {
     pub fn may_warn(self) -> bool {
         match self.group() {
             Group::Preflight => !matches!(self, CheckId::ServerReachable | CheckId::StoreWritable),
+            Group::Size => true,
             Group::Stored => matches!(self, CheckId::RemoteCopy),
             Group::Proof => matches!(self, CheckId::DrillNotEmpty | CheckId::DrillCleaned),
             Group::Dump | Group::Gzip | Group::Record | Group::Restore | Group::Receipt => false,

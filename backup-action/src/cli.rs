@@ -58,6 +58,19 @@ Only what has a manifest is a backup. Other objects are counted, never listed as
         takes_backup: false,
     },
     CommandInfo {
+        name: "history",
+        about: "Show sizes over time, growth, restore times and failed runs; as text, JSON or an HTML page",
+        after: "\
+Examples:
+  backup-action history --local /var/backups/pg
+  backup-action history --remote s3://company-backups/nostromo --since 90d --html history.html
+  backup-action history --local /var/backups/pg --database nostromo --schema tenant_empresa_3 --output json
+
+Reads manifests and receipts only, no database and no archive. A backup that lies in both stores
+is counted once; clusters that share a prefix are shown apart.",
+        takes_backup: false,
+    },
+    CommandInfo {
         name: "show",
         about: "Show what is inside a backup: databases, schemas, tables, rows, bytes",
         after: "\

@@ -1,25 +1,33 @@
 //! Sizes over time, growth, and the baseline to compare with: pure rules over manifests. No I/O.
 
+pub mod growth;
+pub mod series;
+pub mod summary;
+
 use crate::archive::index::Name;
 use crate::manifest::{DatabaseSummary, Manifest};
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How much one part of a cluster holds in two backups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delta {
     /// The database.
     pub database: Name,
     /// The schema; none for the database as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Name>,
     /// In the older backup; none when it was not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Amount>,
     /// In the newer backup; none when it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<Amount>,
 }
 
 /// How much of something is in a backup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Bytes of the dump.
     pub bytes: u64,
@@ -81,19 +89,35 @@ pub fn nearest<'a>(
     to: Timestamp,
     within: SignedDuration,
 ) -> Option<&'a Manifest> {
-    let distance = |backup: &Manifest| backup.started_at.duration_since(to).abs();
-    backups
+    nearest_by(backups, to, |backup| backup.started_at)
+        .filter(|backup| backup.started_at.duration_since(to).abs() <= within)
+}
+
+/// The item whose time is nearest to `to`; of two that are equally near, the first.
+pub fn nearest_by<T>(
+    items: impl IntoIterator<Item = T>,
+    to: Timestamp,
+    time: impl Fn(&T) -> Timestamp,
+) -> Option<T> {
+    items
         .into_iter()
-        .filter(|backup| distance(backup) <= within)
-        .min_by_key(|backup| distance(backup))
+        .min_by_key(|item| time(item).duration_since(to).abs())
+}
+
+/// How far back the baseline of growth lies.
+pub const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A month before `now`: the time that a baseline should be of.
+pub fn month_before(now: Timestamp) -> Timestamp {
+    now.checked_sub(MONTH).unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::manifest::SchemaSummary;
 
-    fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
+    pub(crate) fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
         DatabaseSummary {
             name: name.into(),
             bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),

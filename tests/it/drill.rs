@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// A drill of the world's newest backup, in a server of this machine.
-fn drill(world: &World) -> Run {
+pub(crate) fn drill(world: &World) -> Run {
     local(world.run("drill"), world.cluster)
 }
 

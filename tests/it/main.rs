@@ -11,6 +11,7 @@ mod architecture;
 mod drill;
 mod gate;
 mod notify;
+mod history;
 mod postgres;
 mod proof;
 mod receipts;

@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<Vec<Missing>> {
         ("git", git as fn(&Shell) -> Result<()>),
         ("PostgreSQL server", postgres),
         ("python3 venv", python),
+        ("chromium", chromium),
     ] {
         if let Err(error) = step(&sh) {
             missing.push(Missing {
@@ -107,6 +108,14 @@ fn python(sh: &Shell) -> Result<()> {
         return Ok(());
     }
     install(sh, &["python3", "python3-venv"])
+}
+
+/// The browser that the tests of the HTML report look with, and a font for it to draw.
+fn chromium(sh: &Shell) -> Result<()> {
+    match tools::find("chromium") {
+        Some(_) => Ok(()),
+        None => install(sh, &["chromium", "fonts-dejavu-core"]),
+    }
 }
 
 fn has_venv(sh: &Shell) -> bool {

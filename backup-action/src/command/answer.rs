@@ -2,7 +2,7 @@
 //! output that the deploy job reads can change the exit status; everything else is a warning.
 
 use super::journal::Finished;
-use super::{Context, ExitStatus, print, rendered, reported, say};
+use super::{Context, ExitStatus, history, print, rendered, reported, say};
 use crate::check::Verdict;
 use crate::error;
 use crate::github::commands;
@@ -13,22 +13,31 @@ use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 
 /// Shows and stores the report, which is final then; returns the final exit status.
-pub(crate) fn give(
+pub(crate) async fn give(
     context: &Context,
     outputs: Option<Outputs>,
     finished: &mut Finished,
     status: ExitStatus,
 ) -> ExitStatus {
-    let report_file = report_file(context);
+    let files = Files::of(context);
+    let past = match &files.html {
+        Some(_) => Some(history::past(context, &finished.report, status).await),
+        None => None,
+    };
     // The outputs come first: when they fail, everything after them says so.
-    let status = write_outputs(outputs, finished, report_file.as_deref(), status);
+    let status = write_outputs(outputs, finished, &files, status);
     let report = &finished.report;
     match rendered(report, context.config.output).and_then(|text| print(&text)) {
         Ok(()) => {}
         Err(error) => warn(context.runner.as_ref(), &error),
     }
-    if let Some(path) = &report_file
+    if let Some(path) = &files.report
         && let Err(error) = json::render(report).and_then(|text| write(path, &text))
+    {
+        warn(context.runner.as_ref(), &error);
+    }
+    if let (Some(path), Some(past)) = (&files.html, &past)
+        && let Err(error) = write(path, &past.page(Some(report)))
     {
         warn(context.runner.as_ref(), &error);
     }
@@ -48,7 +57,7 @@ pub(crate) fn refuse(
     mut finished: Finished,
     status: ExitStatus,
 ) -> ExitStatus {
-    let status = write_outputs(outputs, &mut finished, None, status);
+    let status = write_outputs(outputs, &mut finished, &Files::default(), status);
     tell_runner(runner, &finished.report);
     status
 }
@@ -71,7 +80,7 @@ fn tell_runner(runner: Option<&Runner>, report: &Report) {
 fn write_outputs(
     outputs: Option<Outputs>,
     finished: &mut Finished,
-    report_file: Option<&Path>,
+    files: &Files,
     status: ExitStatus,
 ) -> ExitStatus {
     let Some(outputs) = outputs else {
@@ -80,7 +89,8 @@ fn write_outputs(
     let extra = Extra {
         receipt_key: finished.receipt_key.as_deref(),
         manifest_key: finished.manifest_key.as_deref(),
-        report_path: report_file,
+        report_path: files.report.as_deref(),
+        html_path: files.html.as_deref(),
     };
     let Err(error) = outputs.finish(&finished.report, extra) else {
         return status;
@@ -97,15 +107,37 @@ fn write_outputs(
     ExitStatus::ERROR
 }
 
-/// Where the JSON report goes: as asked, else into the job's own directory.
-fn report_file(context: &Context) -> Option<PathBuf> {
-    context.config.report.clone().or_else(|| {
-        let temp = context.runner.as_ref()?.temp.as_ref()?;
-        Some(temp.join("backup-action-report.json"))
-    })
+/// The files that a run leaves on this machine.
+#[derive(Default)]
+struct Files {
+    /// The JSON report.
+    report: Option<PathBuf>,
+    /// The HTML report.
+    html: Option<PathBuf>,
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+impl Files {
+    /// As asked, else in the job's own directory.
+    fn of(context: &Context) -> Files {
+        let config = &context.config;
+        let in_job = |name: &str| Some(context.runner.as_ref()?.temp.as_ref()?.join(name));
+        let has_page = matches!(config.command.as_str(), "gate" | "drill");
+        Files {
+            report: config
+                .report
+                .clone()
+                .or_else(|| in_job("backup-action-report.json")),
+            html: config
+                .history
+                .html
+                .clone()
+                .or_else(|| in_job("backup-action-report.html"))
+                .filter(|_| has_page),
+        }
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 

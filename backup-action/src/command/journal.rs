@@ -2,6 +2,7 @@
 //! still leaves a report.
 
 use crate::check::{Check, CheckId, Outcome, Verdict};
+use crate::history::summary::Summary;
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
 use crate::report::restored::{PastDrill, Restored};
@@ -36,6 +37,7 @@ pub(crate) struct Journal {
     pub(crate) last_good: Option<LastGood>,
     pub(crate) restored: Option<Restored>,
     pub(crate) trend: Vec<PastDrill>,
+    pub(crate) history: Option<Summary>,
     pub(crate) interrupted_by: Option<String>,
     pub(crate) receipt_key: Option<String>,
     pub(crate) manifest_key: Option<String>,
@@ -73,6 +75,7 @@ impl Journal {
             last_good: None,
             restored: None,
             trend: Vec::new(),
+            history: None,
             interrupted_by: None,
             receipt_key: None,
             manifest_key: None,
@@ -159,6 +162,7 @@ impl Journal {
             run,
             restored: self.restored.clone(),
             trend: self.trend.clone(),
+            history: self.history.clone(),
         };
         redacted(report, &self.secrets)
     }

@@ -9,10 +9,12 @@ mod display;
 mod drill;
 mod extract;
 mod gate;
+mod history;
 mod internals;
 mod journal;
 mod list;
 mod notify;
+mod past;
 mod proving;
 mod receipts;
 mod restore;
@@ -147,6 +149,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         }
         "notify" => finish_plain(interruptible(notify::run(&context)).await),
         "annotate" => finish_plain(interruptible(annotate::run(&context)).await),
+        "history" => finish_plain(interruptible(history::run(&context)).await),
         "list" => finish_plain(interruptible(list::run(&context)).await),
         "show" => finish_plain(interruptible(show::run(&context)).await),
         "extract" => match interruptible(extract::run(&context)).await {
@@ -250,7 +253,7 @@ async fn judged(
         status.0,
         context.runner.as_ref().map(|runner| runner.run.clone()),
     );
-    let status = answer::give(context, outputs, &mut finished, status);
+    let status = answer::give(context, outputs, &mut finished, status).await;
     // A receipt says "passed": it stays only when that could be said everywhere.
     if status == ExitStatus::PASSED {
         receipts

@@ -160,7 +160,8 @@ pub(crate) async fn newest_passed_drill(
     Ok(drills)
 }
 
-fn is_named_failed(key: &Key) -> bool {
+/// Whether a receipt says of itself that its run failed.
+pub(crate) fn is_named_failed(key: &Key) -> bool {
     key.split()
         .1
         .split_once("Z_")

@@ -123,6 +123,15 @@ fn manifest_of_archive(archive: &Key) -> Option<Key> {
 async fn read(store: &Store, keys: &BackupKeys) -> anyhow::Result<Manifest> {
     let bytes = store.get(&keys.manifest, manifest::MAX_BYTES).await?;
     let manifest = Manifest::parse(&bytes)?;
+    agrees(&manifest, keys)?;
+    Ok(manifest)
+}
+
+/// Whether a manifest says of itself what its name says.
+///
+/// # Errors
+/// It names another archive, or another time.
+pub(crate) fn agrees(manifest: &Manifest, keys: &BackupKeys) -> anyhow::Result<()> {
     anyhow::ensure!(
         manifest.archive_key == keys.archive.as_str() && manifest.index_key == keys.index.as_str(),
         "the manifest names another archive ({})",
@@ -135,7 +144,7 @@ async fn read(store: &Store, keys: &BackupKeys) -> anyhow::Result<Manifest> {
         "the manifest's started_at ({}) is not the time in its name",
         manifest.started_at
     );
-    Ok(manifest)
+    Ok(())
 }
 
 /// The newest backup of a store.

@@ -14,7 +14,7 @@ mod values;
 pub use address::{HttpAddress, SmtpAddress, SmtpSecurity};
 pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Question};
 pub use github::GitHubConfig;
-pub use history::HistoryConfig;
+pub use history::{HistoryConfig, Since};
 pub use notify::{MailConfig, NotifyConfig, NotifyOn};
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 pub use retention::RetentionConfig;
@@ -522,6 +522,71 @@ mod tests {
                 .required_schemas,
             ["a", "b"]
         );
+    }
+
+    #[test]
+    fn sizes_and_percentages_are_read_or_refused_with_their_place() {
+        let limits = |args: &[&str]| {
+            resolve(&[&["gate"], args].concat(), &[])
+                .unwrap()
+                .history
+                .limits
+        };
+        let set = limits(&[
+            "--size-floor",
+            "500MB",
+            "--size-floor",
+            "nostromo.a=b=1kB",
+            "--max-growth-percent",
+            "120%",
+            "--shrink-floor",
+            "0",
+            "--accept-size-change",
+            "all",
+        ]);
+        assert_eq!(set.floors[0].bytes, 500_000_000);
+        assert_eq!(set.floors[1].part.as_deref(), Some("nostromo.a=b"));
+        assert_eq!((set.max_growth_percent, set.shrink_floor_bytes), (120, 0));
+        assert_eq!(set.accepted, ["all"]);
+        let default = limits(&[]);
+        assert_eq!(
+            (default.max_growth_percent, default.max_shrink_percent),
+            (50, 50)
+        );
+        assert_eq!(
+            (default.growth_floor_bytes, default.shrink_floor_bytes),
+            (50_000_000, 10_000_000)
+        );
+        for (args, says) in [
+            (
+                ["gate", "--size-floor", "=1MB"],
+                "--size-floor: invalid size \"=1MB\"",
+            ),
+            (
+                ["gate", "--size-floor", "central"],
+                "--size-floor: invalid size \"central\"",
+            ),
+            (
+                ["gate", "--growth-floor", "10X"],
+                "--growth-floor: invalid size \"10X\"",
+            ),
+            (
+                ["gate", "--max-shrink-percent", "100"],
+                "--max-shrink-percent: invalid percentage \"100\"",
+            ),
+            (
+                ["gate", "--max-growth-percent", "0"],
+                "--max-growth-percent: invalid percentage \"0\"",
+            ),
+            (
+                ["history", "--since", "yesterday"],
+                "--since: invalid time \"yesterday\"",
+            ),
+        ] {
+            let error = resolve(&args, &[]).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(error::hint(&error).is_some(), "{args:?}");
+        }
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("database-count", "How many databases are in the archive."),
     ("duration-seconds", "How long the run took, in seconds."),
     ("report-path", "The JSON report on the runner."),
+    (
+        "html-path",
+        "The HTML report on the runner, for `actions/upload-artifact`.",
+    ),
 ];
 
 /// Inputs that the bootstrap reads: name, default, what it is.
@@ -355,6 +359,9 @@ mod tests {
               report-path:
                 description: 'The JSON report on the runner.'
                 value: ${{ steps.run.outputs.report-path }}
+              html-path:
+                description: 'The HTML report on the runner, for `actions/upload-artifact`.'
+                value: ${{ steps.run.outputs.html-path }}
 
             runs:
               using: composite

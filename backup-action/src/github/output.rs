@@ -28,6 +28,8 @@ pub struct Extra<'a> {
     pub manifest_key: Option<&'a str>,
     /// The JSON report on this machine.
     pub report_path: Option<&'a Path>,
+    /// The HTML report on this machine.
+    pub html_path: Option<&'a Path>,
 }
 
 impl Outputs {
@@ -83,6 +85,11 @@ impl Outputs {
     }
 }
 
+fn shown(path: Option<&Path>) -> String {
+    path.map(|path| path.display().to_string())
+        .unwrap_or_default()
+}
+
 /// The outputs of a report in the order in which they are written: `passed` is the last.
 pub fn values(report: &Report, extra: Extra<'_>) -> Vec<(&'static str, String)> {
     let closed_by: Vec<&str> = report
@@ -105,13 +112,8 @@ pub fn values(report: &Report, extra: Extra<'_>) -> Vec<(&'static str, String)> 
             "manifest-key",
             extra.manifest_key.unwrap_or_default().to_owned(),
         ),
-        (
-            "report-path",
-            extra
-                .report_path
-                .map(|path| path.display().to_string())
-                .unwrap_or_default(),
-        ),
+        ("report-path", shown(extra.report_path)),
+        ("html-path", shown(extra.html_path)),
         ("database-count", report.databases.len().to_string()),
         (
             "duration-seconds",

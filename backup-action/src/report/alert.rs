@@ -305,6 +305,7 @@ pub fn sample(now: Timestamp, tool: &str, run: Option<CiRun>) -> Report {
         run,
         restored: None,
         trend: Vec::new(),
+        history: None,
     }
 }
 

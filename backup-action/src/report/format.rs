@@ -1,6 +1,7 @@
 //! Figures for people: sizes, durations, counts, ages, dates. The only place that rounds; JSON and
 //! manifests carry exact numbers with the unit in the name.
 
+use crate::history::series::percent;
 use humansize::{DECIMAL, FormatSizeOptions, format_size};
 use jiff::Timestamp;
 
@@ -111,6 +112,40 @@ pub fn ratio(ratio: f64) -> String {
     }
 }
 
+/// A change in percent, with its sign: `+1.2 %`, `−97 %`, `±0 %`; from nothing it is `new`.
+pub fn change_percent(before: u64, now: u64) -> String {
+    match percent(before, now) {
+        Some(change) => signed_percent(change),
+        None if now == 0 => "±0 %".to_owned(),
+        None => "new".to_owned(),
+    }
+}
+
+/// Percent with a sign.
+pub fn signed_percent(change: f64) -> String {
+    let sign = if change < 0.0 { '−' } else { '+' };
+    match change.abs() {
+        size if size >= 99.95 => format!("{sign}{} %", count(size.round() as u64)),
+        size if size >= 0.05 => {
+            let figure = format!("{size:.1}");
+            let figure = figure.strip_suffix(".0").unwrap_or(&figure);
+            format!("{sign}{figure} %")
+        }
+        size if size > 0.0 => format!("{sign}<0.1 %"),
+        _ => "±0 %".to_owned(),
+    }
+}
+
+/// A change in bytes, with its sign: `+38 MB`.
+pub fn signed_bytes(change: i128) -> String {
+    let size = bytes(u64::try_from(change.unsigned_abs()).unwrap_or(u64::MAX));
+    match change {
+        0 => "±0".to_owned(),
+        1.. => format!("+{size}"),
+        _ => format!("−{size}"),
+    }
+}
+
 /// Values as bars, oldest first: `▁▃▅█`. The highest is full, nothing is the lowest; none when there
 /// are no values.
 pub fn sparkline(values: &[u64]) -> String {
@@ -179,6 +214,33 @@ mod tests {
                 "10,416 days"
             ]
         );
+        let changes = [
+            (100, 100),
+            (1000, 1012),
+            (100, 3),
+            (1, 2000),
+            (100_000, 100_001),
+            (0, 5),
+            (0, 0),
+        ];
+        let changes: Vec<_> = changes
+            .into_iter()
+            .map(|(a, b)| change_percent(a, b))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                "±0 %",
+                "+1.2 %",
+                "−97 %",
+                "+199,900 %",
+                "+<0.1 %",
+                "new",
+                "±0 %"
+            ]
+        );
+        assert_eq!(signed_bytes(38_000_000), "+38 MB");
+        assert_eq!(signed_bytes(-4), "−4 B");
         assert_eq!(sparkline(&[0, 350, 700, 500]), "▁▅█▆");
         assert_eq!(sparkline(&[0, 0]), "▁▁");
         assert_eq!(sparkline(&[]), "");

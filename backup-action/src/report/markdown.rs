@@ -4,7 +4,7 @@
 use super::escape;
 use super::folds::{self, MAX_ROWS, code, push_more, sign, text};
 use super::words::{self, Ending, Step};
-use super::{Report, format, restored_markdown};
+use super::{Report, format, growth_markdown, restored_markdown};
 use crate::check::{Check, Outcome};
 
 /// The runner drops a whole summary above 1 MiB.
@@ -18,11 +18,13 @@ pub fn summary(report: &Report) -> String {
             restored_markdown::differences(report),
             warned(report),
             facts(report),
+            growth_markdown::sizes(report),
             restored_markdown::proof(report),
             notes(report),
             steps(report),
             restored_markdown::folded(report),
             folds::checks(report),
+            growth_markdown::movers(report),
             folds::contents(report),
             folds::stderr(report),
             folds::restore(report),
@@ -33,11 +35,13 @@ pub fn summary(report: &Report) -> String {
             restored_markdown::differences(report),
             warned(report),
             facts(report),
+            growth_markdown::sizes(report),
             restored_markdown::proof(report),
             notes(report),
             steps(report),
             restored_markdown::folded(report),
             folds::checks(report),
+            growth_markdown::movers(report),
             folds::contents(report),
             folds::stderr(report),
             folds::restore(report),
@@ -175,7 +179,7 @@ fn facts(report: &Report) -> String {
                 format::bytes(archive.archive_bytes),
                 format::bytes(archive.dump_bytes),
                 format::ratio(archive.ratio())
-            ),
+            ) + &growth_markdown::changes(report),
         ));
         rows.push(("Contents", words::contents(report)));
         rows.push((
@@ -284,13 +288,15 @@ mod tests {
             | | |
             |---|---|
             | Archive | `2026-01/backup_2026-01-18_02-00-01Z.sql.gz` |
-            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) · **+1.2 %** since yesterday · **+6.8 %** in a month |
             | Contents | 2 databases, 4 schemas, 74 tables, 4,880,024 rows |
             | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
             | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
             | Local copy | ✅ `/var/backups/nostromo prod`: read back and decoded |
             | Remote copy | ✅ `s3://acme-backups/postgres`: read back and decoded |
             | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            Sizes of the dump, last 12: ▄▄▄▅▅▆▆▆▇▇██
 
             - ℹ️ data checksums are off on this cluster
 
@@ -317,6 +323,20 @@ mod tests {
             | ✅ | `stored-readback` | 240 MB decoded and compared (local, remote) |
             | ✅ | `remote-copy` | s3&#58;//acme-backups/postgres |
             | ✅ | `manifest-published` | written last, reads back |
+
+            </details>
+
+            <details><summary>Schemas that changed most, new, gone</summary>
+
+            Compared with `2026-01/31_days_ago.sql.gz` of 2025-12-18 02:00 UTC.
+
+            | schema | database | then | now | change | |
+            |---|---|--:|--:|--:|--:|
+            | `tenant_empresa_7` | `nostromo` | 23 MB | 61 MB | **+38 MB** | +165 % |
+            | `tenant_empresa_8` | `nostromo` | 9 MB |  | **−9 MB** | gone |
+            | `parametros` | `nostromo` |  | 90 kB | **+90 kB** | new |
+
+            2 more changed, 1 did not.
 
             </details>
 
@@ -491,13 +511,15 @@ mod tests {
             | | |
             |---|---|
             | Archive | <code>2026-01/&#96;&#36;&#40;touch x&#41;&#96;&#124;&#60;b&#62;.sql.gz</code> |
-            | Size | **240 MB** (from 702 MB, 2.9 × smaller) |
+            | Size | **240 MB** (from 702 MB, 2.9 × smaller) · **+1.2 %** since yesterday · **+6.8 %** in a month |
             | Contents | 6 databases, 6 schemas, 6 tables, 4,880,024 rows |
             | SHA-256 of the archive | `e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1` |
             | SHA-256 of the dump | `9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f` |
             | Local copy | ✅ `/tmp/it's $(here)`: read back and decoded |
             | Remote copy | ✅ `s3://acme-backups/postgres`: read back and decoded |
             | Versions | server 15.20 · pg_dumpall 15.20 · backup-action 0.1.0 |
+
+            Sizes of the dump, last 12: ▄▄▄▅▅▆▆▆▇▇██
 
             - ℹ️ data checksums are off on this cluster
 
@@ -524,6 +546,20 @@ mod tests {
             | ✅ | `stored-readback` | 240 MB decoded and compared (local, remote) |
             | ✅ | `remote-copy` | s3&#58;//acme-backups/postgres |
             | ✅ | `manifest-published` | written last, reads back |
+
+            </details>
+
+            <details><summary>Schemas that changed most, new, gone</summary>
+
+            Compared with `2026-01/31_days_ago.sql.gz` of 2025-12-18 02:00 UTC.
+
+            | schema | database | then | now | change | |
+            |---|---|--:|--:|--:|--:|
+            | `<script>alert(1)</script>` | `<script>alert(1)</script>` | 23 MB | 61 MB | **+38 MB** | +165 % |
+            | <code>a&#124;b&#96;c&#96;&#96;d</code> | <code>a&#124;b&#96;c&#96;&#96;d</code> | 9 MB |  | **−9 MB** | gone |
+            | `</details></table>` | `</details></table>` |  | 90 kB | **+90 kB** | new |
+
+            2 more changed, 1 did not.
 
             </details>
 

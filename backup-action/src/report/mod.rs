@@ -7,6 +7,10 @@ pub mod comment;
 pub mod escape;
 mod folds;
 pub mod format;
+mod growth_markdown;
+pub mod history_json;
+pub mod history_text;
+pub mod html;
 pub mod instructions;
 pub mod json;
 pub mod mail;
@@ -23,6 +27,7 @@ pub mod text;
 pub mod words;
 
 use crate::check::{Check, Verdict};
+use crate::history::summary::Summary;
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use jiff::Timestamp;
 use restored::{PastDrill, Restored};
@@ -91,6 +96,9 @@ pub struct Report {
     /// Earlier drills, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trend: Vec<PastDrill>,
+    /// Sizes over time, up to this backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Summary>,
 }
 
 /// What became of the archive in one store.

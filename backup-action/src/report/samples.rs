@@ -7,6 +7,8 @@ use super::restored::{
 use super::{Copy, Durations, FORMAT, LastGood, Report, ReportedError};
 use crate::archive::index::{Name, Sha256Digest};
 use crate::check::{Check, CheckId, Verdict};
+use crate::history::summary::{Against, Size, Summary};
+use crate::history::{Amount, Delta};
 use crate::manifest::{
     ArchiveSummary, CiRun, Compression, DatabaseSummary, KIND, Manifest, SchemaSummary, Source,
 };
@@ -78,6 +80,43 @@ fn databases() -> Vec<DatabaseSummary> {
             collation_version: None,
         },
     ]
+}
+
+/// Twelve backups, growing, and a tenant that grew most.
+fn history() -> Summary {
+    let size = |day: i64, dump_bytes: u64| Size {
+        started_at: time("2026-01-18T02:00:01Z") - jiff::SignedDuration::from_hours(24 * day),
+        dump_bytes,
+        archive_bytes: dump_bytes / 3,
+    };
+    let against = |day: i64, dump_bytes: u64, change: f64| Against {
+        key: format!("2026-01/{day}_days_ago.sql.gz"),
+        started_at: size(day, 0).started_at,
+        dump_bytes,
+        change_percent: Some(change),
+    };
+    let amount = |bytes| Some(Amount { bytes, rows: 1 });
+    let mover = |schema: &str, before, now| Delta {
+        database: Name::from("nostromo"),
+        schema: Some(Name::from(schema)),
+        before,
+        now,
+    };
+    Summary {
+        sizes: (0..12)
+            .rev()
+            .map(|day: i64| size(day, 702_400_000 - 40_000_000 * day.unsigned_abs()))
+            .collect(),
+        previous: Some(against(1, 694_000_000, 1.21)),
+        baseline: Some(against(31, 657_700_000, 6.8)),
+        movers: vec![
+            mover("tenant_empresa_7", amount(23_000_000), amount(61_000_000)),
+            mover("tenant_empresa_8", amount(9_000_000), None),
+            mover("parametros", None, amount(90_000)),
+        ],
+        moved_schemas: 5,
+        unchanged_schemas: 1,
+    }
 }
 
 fn run() -> CiRun {
@@ -182,6 +221,7 @@ pub(crate) fn passed() -> Report {
         run: Some(run()),
         restored: None,
         trend: Vec::new(),
+        history: Some(history()),
     }
 }
 
@@ -225,6 +265,7 @@ pub(crate) fn failed() -> Report {
         },
         warnings: Vec::new(),
         notes: Vec::new(),
+        history: None,
         ..passed()
     }
 }
@@ -377,6 +418,7 @@ pub(crate) fn drill_passed() -> Report {
         warnings: Vec::new(),
         notes: Vec::new(),
         last_good: None,
+        history: None,
         restored: Some(restored()),
         trend: vec![
             past("2025-11-01", 300.0, Verdict::Passed),
@@ -491,6 +533,7 @@ pub(crate) fn receipt_refused() -> Report {
         warnings: Vec::new(),
         notes: Vec::new(),
         last_good: None,
+        history: None,
         ..passed()
     }
 }
@@ -522,6 +565,12 @@ pub(crate) fn hostile() -> Report {
             collation_version: None,
         })
         .collect();
+    if let Some(history) = &mut report.history {
+        for (mover, name) in history.movers.iter_mut().zip(names) {
+            mover.database = Name::from(name);
+            mover.schema = Some(Name::from(name));
+        }
+    }
     if let Some(archive) = &mut report.archive {
         archive.key = "2026-01/`$(touch x)`|<b>.sql.gz".to_owned();
     }

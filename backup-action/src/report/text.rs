@@ -124,6 +124,7 @@ pub fn ending(report: &Report, style: Style) -> String {
         words::consequence(report)
     );
     push_wrapped(&mut out, 2, &headline, style, Some(ink));
+    push_growth(&mut out, report, style);
     match ending {
         Ending::Passed | Ending::DryRun => {}
         Ending::Failed | Ending::Error | Ending::Interrupted => trouble(&mut out, report, style),
@@ -136,6 +137,20 @@ pub fn ending(report: &Report, style: Style) -> String {
     lines(&mut out, "Notes", &report.notes, style);
     copies(&mut out, report, style);
     out
+}
+
+/// `Size of the dump: +1.2 % since yesterday, +6.8 % in a month  ▁▂▂▃`
+fn push_growth(out: &mut String, report: &Report, style: Style) {
+    let growth: Vec<String> = words::growth(report)
+        .into_iter()
+        .map(|(change, since)| format!("{change} {since}"))
+        .collect();
+    if growth.is_empty() {
+        return;
+    }
+    let bars = words::sizes(report).map_or(String::new(), |(_, bars)| format!("  {bars}"));
+    let line = format!("Size of the dump: {}{bars}", growth.join(", "));
+    push_wrapped(out, 2, &line, style, None);
 }
 
 /// What failed, why, what to do, what still protects you.
@@ -388,6 +403,7 @@ mod tests {
               publish     ✓ 2026-01/backup_2026-01-18_02-00-01Z.sql.gz                   0.1 s
 
               PASSED in 10.6 s — deploy may go on
+              Size of the dump: +1.2 % since yesterday, +6.8 % in a month  ▄▄▄▅▅▆▆▆▇▇██
 
               Warnings
                 ! client-patched       pg_dumpall 15.14 lacks the fix for CVE-2026-18408

@@ -12,9 +12,10 @@ const ALL: &[&str] = &[
     "drill",
     "verify-receipt",
     "annotate",
+    "history",
 ];
 const JUDGED: &[&str] = &["gate", "verify", "restore", "drill", "verify-receipt"];
-const NARROWED: &[&str] = &["show", "extract", "restore"];
+const NARROWED: &[&str] = &["show", "extract", "restore", "history"];
 
 /// The settings, in the order in which `--help` shows them.
 pub(super) const SETTINGS: &[Setting] = &[

@@ -5,6 +5,8 @@ use crate::archive::index::to_hex;
 use crate::error::Explained;
 use anyhow::Result;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -56,6 +58,11 @@ impl BackupKeys {
         let (month, name) = stem.rsplit_once('/')?;
         (is_month(month) && name.starts_with("backup_")).then(|| Self::of_stem(stem))
     }
+
+    /// When the dump started, as the names say it; none when they do not. The manifest decides.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        time_of(self.manifest.split().1.strip_prefix("backup_")?)
+    }
 }
 
 impl Key {
@@ -79,6 +86,11 @@ impl Key {
             time(started),
             encode_segment(id.as_bytes())
         ))
+    }
+
+    /// When the run of this receipt started, as its name says it. The receipt decides.
+    pub fn receipt_started_at(&self) -> Option<Timestamp> {
+        time_of(self.split().1)
     }
 
     /// How to restore with `psql` and `gunzip` alone.
@@ -169,6 +181,14 @@ fn time(at: Timestamp) -> impl fmt::Display {
     at.strftime("%Y-%m-%d_%H-%M-%SZ")
 }
 
+/// The time at the start of a name: the other way round.
+fn time_of(name: &str) -> Option<Timestamp> {
+    const LENGTH: usize = "2026-01-18_02-00-01Z".len();
+    DateTime::strptime("%Y-%m-%d_%H-%M-%SZ", name.get(..LENGTH)?)
+        .and_then(|time| TimeZone::UTC.to_timestamp(time))
+        .ok()
+}
+
 /// A name of any bytes as (part of) one segment: `[A-Za-z0-9_-]`, dots that do not lead, and `%XX`
 /// for the rest. Different names stay different; a long name keeps its beginning and gets `~` and
 /// a digest. At most 180 bytes, never empty.
@@ -232,6 +252,7 @@ mod tests {
         );
         assert_eq!(BackupKeys::of_manifest(&keys.manifest), Some(keys.clone()));
         assert_eq!(BackupKeys::of_manifest(&keys.archive), None);
+        assert_eq!(keys.started_at(), Some(at("2026-01-18T02:00:01Z")));
         let twin = Key::backup(at("2026-01-18T02:00:01Z"), Some("../2"));
         assert_eq!(
             twin.archive.as_str(),
@@ -241,6 +262,13 @@ mod tests {
             Key::receipt("gate", at("2026-01-18T02:00:01Z"), "passed_77").as_str(),
             "receipts/gate/2026-01-18_02-00-01Z_passed_77.json"
         );
+        let of = |name: &str| Key::parse(name).unwrap().receipt_started_at();
+        assert_eq!(
+            of("receipts/gate/2026-01-18_02-00-01Z_passed_77.json"),
+            Some(at("2026-01-18T02:00:01Z"))
+        );
+        assert_eq!(of("receipts/gate/2026-02-30_02-00-01Z_x.json"), None);
+        assert_eq!(of("receipts/gate/2026-01-18_02-00-01é.json"), None);
     }
 
     #[test]

@@ -146,8 +146,8 @@ fn what_is_refused_for_good_closes_the_gate() {
         (
             When::Target(GetObject, ".manifest.json"),
             Fault::TruncatedBody,
-            1,
-            "manifest",
+            3,
+            "earlier backups could not be read",
         ),
     ];
     side_by_side(test, cluster, &cases, |world, (when, fault, code, says)| {
@@ -161,6 +161,30 @@ fn what_is_refused_for_good_closes_the_gate() {
         assert_eq!(after, before, "{when:?} {fault:?}: {}", ended.all());
         assert_closed(world, &ended, &[says]);
     });
+}
+
+#[test]
+fn a_manifest_that_does_not_read_back_makes_no_backup() {
+    let test = "manifest-back";
+    let Some(cluster) = sample(test) else {
+        return;
+    };
+    // The first backup of a store: there is no other manifest to read.
+    let Some(mut world) = World::remote(test, cluster) else {
+        return;
+    };
+    let peer = world.peer();
+    peer.inject(
+        When::Target(Action::GetObject, ".manifest.json"),
+        Fault::TruncatedBody,
+    );
+    let before = world.snapshot();
+    let ended = world.start(world.gate()).going.end();
+    peer.heal();
+    assert_eq!(ended.code, 1, "{}", ended.all());
+    assert_eq!(ended.check("manifest-published")["outcome"], "failed");
+    assert_eq!(world.snapshot(), before, "{}", ended.all());
+    assert_closed(&world, &ended, &["manifest"]);
 }
 
 #[test]

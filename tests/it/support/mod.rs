@@ -5,9 +5,11 @@
     reason = "a helper that cannot go on ends its test, and says what could not run"
 )]
 
+pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod mail;
 pub(crate) mod github;
+pub(crate) mod past;
 pub(crate) mod peer;
 pub(crate) mod run;
 pub(crate) mod s3;

@@ -4,10 +4,12 @@
 mod before;
 mod drill_fresh;
 mod record;
+mod sizes;
 mod stored_checks;
 pub(super) mod stream_checks;
 
 use super::journal::Journal;
+use super::past::Earlier;
 use super::{Context, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
@@ -46,8 +48,12 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         return Ok(());
     };
 
+    let earlier = sizes::earlier(context, journal, &stores).await;
+    if journal.is_closed() {
+        return Ok(());
+    }
     let begun = Instant::now();
-    let streamed = dump(context, journal, &server, &stores, &keys).await?;
+    let streamed = dump(context, journal, &server, &stores, &keys, earlier.as_ref()).await?;
     journal.took(Step::Dump, begun);
     let Some((streamed, finished_at)) = streamed else {
         return Ok(());
@@ -196,6 +202,7 @@ async fn dump(
     server: &Server,
     stores: &[Store],
     keys: &BackupKeys,
+    earlier: Option<&Earlier>,
 ) -> anyhow::Result<Option<(stream::Streamed, Timestamp)>> {
     let config = &context.config;
     let before = inventory::inventory(server)
@@ -240,6 +247,7 @@ async fn dump(
     stream_checks::gzip_stream(journal, index);
     let after = inventory::inventory(server).await;
     check_inventory(journal, index, &before, after);
+    sizes::ask(context, journal, index, earlier);
     Ok((!journal.is_closed()).then_some((streamed, finished_at)))
 }
 
