@@ -143,6 +143,8 @@ checks! {
     RemoteCopy = "remote-copy" in Stored, default Warn;
     /// The manifest was written last and reads back.
     ManifestPublished = "manifest-published" in Record, default Block;
+    /// What is too old was deleted, each month's first backup is in the archive tier, and nothing stood in the way.
+    RetentionApplied = "retention-applied" in Record, default Warn;
     /// The receipt that the deploy job asks for is stored.
     ReceiptStored = "receipt-stored" in Record, default Block;
     /// Manifest, index and archive belong together, and every byte that was read is the one that was stored.
@@ -182,7 +184,8 @@ impl CheckId {
             Group::Size => true,
             Group::Stored => matches!(self, CheckId::RemoteCopy),
             Group::Proof => matches!(self, CheckId::DrillNotEmpty | CheckId::DrillCleaned),
-            Group::Dump | Group::Gzip | Group::Record | Group::Restore | Group::Receipt => false,
+            Group::Record => matches!(self, CheckId::RetentionApplied),
+            Group::Dump | Group::Gzip | Group::Restore | Group::Receipt => false,
         }
     }
 }

@@ -165,6 +165,33 @@ It has no verdict. Exit codes: 0 also when GitHub refuses or does not answer (a 
 2 usage or configuration, 3 a store cannot be read.",
         takes_backup: false,
     },
+    CommandInfo {
+        name: "prune",
+        about: "Archive each month's first backup, and delete what is too old; a gate does the same at its end",
+        after: "\
+Examples:
+  backup-action prune --local /var/backups/pg --remote s3://company-backups/nostromo --dry-run
+        the plan, with a reason for each backup; nothing is deleted
+  backup-action prune --remote s3://company-backups/nostromo --retention-remote 60d --retention-archive 2y
+  backup-action prune --remote s3://company-backups/shared --cluster nostromo-prod
+
+The newest backups of each tier stay, whatever their age. Ages come from the manifests; when clocks
+disagree, nothing is deleted. In the configuration file: [retention] with local = \"7d\", remote = \"30d\",
+archive = \"1y\".",
+        takes_backup: false,
+    },
+    CommandInfo {
+        name: "doctor",
+        about: "Look at the stores: rights, clocks, versions, object lock, lifecycle rules; say what to change",
+        after: "\
+Examples:
+  backup-action doctor --remote s3://company-backups/nostromo
+  backup-action doctor --remote s3://company-backups/nostromo --retention-mode lifecycle --output json | jq .lifecycle
+        rules for aws s3api put-bucket-lifecycle-configuration --lifecycle-configuration
+
+Exit codes: 0 nothing to change, 1 something to change, 3 a store could not be asked.",
+        takes_backup: false,
+    },
 ];
 
 /// The hidden command that prints what is generated from the lists in the code.

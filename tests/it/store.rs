@@ -7,6 +7,7 @@
 )]
 
 mod abort;
+mod copy;
 mod dir;
 mod faults;
 mod refused;

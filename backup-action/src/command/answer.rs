@@ -141,6 +141,7 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
 }
 
+/// A warning for people, in a workflow as an annotation.
 pub(super) fn warn(runner: Option<&Runner>, error: &anyhow::Error) {
     let message = error::one_line(error);
     match runner {

@@ -1,12 +1,11 @@
 //! The deployment record of a gate, beside the gate: it never waits for GitHub, and GitHub's trouble
 //! is a warning. Off unless an environment is named.
 
-use super::{Context, ExitStatus, say};
+use super::answer::warn;
+use super::{Context, ExitStatus};
 use crate::github::api::Api;
 use crate::github::api_error::ApiError;
-use crate::github::commands::{self, Level};
 use crate::github::deployment::{self, Deployment, State};
-use crate::report::escape;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -46,8 +45,10 @@ fn begin(context: &Context) -> Option<Record> {
     }
     let (Some(runner), Some(token)) = (&context.runner, &github.token) else {
         warn(
-            context,
-            "no deployment record: it needs a run of GitHub Actions and a token. Give github-token.",
+            context.runner.as_ref(),
+            &anyhow::anyhow!(
+                "no deployment record: it needs a run of GitHub Actions and a token. Give github-token."
+            ),
         );
         return None;
     };
@@ -101,15 +102,6 @@ async fn end(context: &Context, record: Record, status: ExitStatus) {
             ApiError::stopped("could not finish the deployment record")
         }
     };
-    warn(context, &format!("{error}. {}", error.hint()));
-}
-
-fn warn(context: &Context, message: &str) {
-    match context.runner {
-        Some(_) => say(&format!(
-            "{}\n",
-            commands::annotation(Level::Warning, "backup-action", message)
-        )),
-        None => say(&format!("warning: {}\n", escape::terminal(message))),
-    }
+    let hint = error.hint();
+    warn(context.runner.as_ref(), &anyhow::anyhow!("{error}. {hint}"));
 }

@@ -21,7 +21,8 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     let config = &context.config;
     let stores = stores::open(config).await?;
     let found = stores::find(&stores, &config.backup).await?;
-    let index = Arc::new(publish::load_index(&found.store, &found.manifest).await?);
+    let index =
+        Arc::new(publish::load_index(&found.store, &found.keys.index, &found.manifest).await?);
     let source = Source {
         context,
         store: &found.store,

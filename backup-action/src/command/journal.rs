@@ -6,11 +6,12 @@ use crate::history::summary::Summary;
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
 use crate::report::restored::{PastDrill, Restored};
+use crate::report::retention::Retention;
 use crate::report::words::Step;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
 use crate::secret::{Secret, redact};
 use jiff::Timestamp;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The name and version of this program, as manifests and reports give it.
 pub(crate) const TOOL: &str = concat!("backup-action ", env!("CARGO_PKG_VERSION"));
@@ -38,6 +39,7 @@ pub(crate) struct Journal {
     pub(crate) restored: Option<Restored>,
     pub(crate) trend: Vec<PastDrill>,
     pub(crate) history: Option<Summary>,
+    pub(crate) retention: Option<Retention>,
     pub(crate) interrupted_by: Option<String>,
     pub(crate) receipt_key: Option<String>,
     pub(crate) manifest_key: Option<String>,
@@ -76,12 +78,18 @@ impl Journal {
             restored: None,
             trend: Vec::new(),
             history: None,
+            retention: None,
             interrupted_by: None,
             receipt_key: None,
             manifest_key: None,
             receipts: Vec::new(),
             secrets: Vec::new(),
         }
+    }
+
+    /// Seconds since the run began, by a clock that nobody sets.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Records an answer.
@@ -113,8 +121,8 @@ impl Journal {
             Step::Publish => self.durations.publish_seconds = seconds,
             Step::Restore => self.durations.restore_seconds = seconds,
             Step::Prove => self.durations.prove_seconds = seconds,
-            // Nobody waits for it.
-            Step::Receipt => {}
+            // Nobody waits for them.
+            Step::Retention | Step::Receipt => {}
         }
     }
 
@@ -163,6 +171,7 @@ impl Journal {
             restored: self.restored.clone(),
             trend: self.trend.clone(),
             history: self.history.clone(),
+            retention: self.retention.clone(),
         };
         redacted(report, &self.secrets)
     }
@@ -192,6 +201,9 @@ fn redacted(mut report: Report, secrets: &[Secret]) -> Report {
     report.notes.iter_mut().for_each(clean);
     if let Some(restored) = &mut report.restored {
         restored.texts_mut().for_each(clean);
+    }
+    if let Some(retention) = &mut report.retention {
+        retention.texts_mut().for_each(clean);
     }
     if let Some(error) = &mut report.error {
         error.messages.iter_mut().for_each(clean);

@@ -1,6 +1,6 @@
 //! `list`: the backups of the stores. Only what has a manifest is one.
 
-use super::stores::{self, Contents};
+use super::stores::{self, Contents, Found};
 use super::{Context, ExitStatus, print, say};
 use crate::config::OutputFormat;
 use crate::error;
@@ -46,7 +46,7 @@ fn as_text(all: &[(Store, Contents)]) -> String {
         if contents.backups.is_empty() {
             out.push_str("  no backup\n");
         }
-        for found in &contents.backups {
+        for found in contents.backups.iter().chain(&contents.archived) {
             let manifest = &found.manifest;
             out.push_str(&format!(
                 "  {}  {:>9}  from {:>9}  {:>14} rows  {:>4} schemas  {}\n",
@@ -72,6 +72,17 @@ fn as_text(all: &[(Store, Contents)]) -> String {
     out
 }
 
+fn backup(found: &Found) -> serde_json::Value {
+    json!({
+        "key": found.keys.archive.as_str(),
+        "manifest_key": found.keys.manifest.as_str(),
+        "started_at": found.manifest.started_at,
+        "finished_at": found.manifest.finished_at,
+        "cluster": found.manifest.source.cluster,
+        "archive": found.manifest.archive,
+    })
+}
+
 fn as_json(all: &[(Store, Contents)]) -> anyhow::Result<String> {
     let stores: Vec<_> = all
         .iter()
@@ -79,14 +90,8 @@ fn as_json(all: &[(Store, Contents)]) -> anyhow::Result<String> {
             json!({
                 "store": store.describe(),
                 "tier": store.tier().to_string(),
-                "backups": contents.backups.iter().map(|found| json!({
-                    "key": found.keys.archive.as_str(),
-                    "manifest_key": found.keys.manifest.as_str(),
-                    "started_at": found.manifest.started_at,
-                    "finished_at": found.manifest.finished_at,
-                    "cluster": found.manifest.source.cluster,
-                    "archive": found.manifest.archive,
-                })).collect::<Vec<_>>(),
+                "backups": contents.backups.iter().map(backup).collect::<Vec<_>>(),
+                "archived": contents.archived.iter().map(backup).collect::<Vec<_>>(),
                 "unreadable_manifests": contents.unreadable.iter().map(|(key, error)| json!({
                     "key": key.as_str(), "reason": error::one_line(error),
                 })).collect::<Vec<_>>(),

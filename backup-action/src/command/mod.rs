@@ -6,6 +6,7 @@ mod answer;
 mod damage;
 mod deployment;
 mod display;
+mod doctor;
 mod drill;
 mod extract;
 mod gate;
@@ -16,6 +17,7 @@ mod list;
 mod notify;
 mod past;
 mod proving;
+mod prune;
 mod receipts;
 mod restore;
 mod show;
@@ -99,7 +101,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         Ok(config) => config,
         Err(error) => return refused(name, runner.as_ref(), outputs, error),
     };
-    let context = Context {
+    let context = &Context {
         config,
         runner,
         cleanup: Cleanup::default(),
@@ -108,51 +110,51 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
     mask(&context, &context.config.notify.secrets());
     match name {
         "gate" => {
-            let journal = Journal::new("gate");
-            let run = judged(&context, outputs, journal, async |journal| {
-                gate::run(&context, journal).await
+            let run = judged(context, outputs, "gate", async |j| {
+                gate::run(context, j).await
             });
-            deployment::recorded(&context, run).await
+            deployment::recorded(context, run).await
         }
         "restore" if context.config.restore.plan => {
-            finish_plain(interruptible(restore::plan(&context)).await)
+            finish_plain(interruptible(restore::plan(context)).await)
         }
         "restore" => {
-            judged(
-                &context,
-                outputs,
-                Journal::new("restore"),
-                async |journal| restore::run(&context, journal).await,
-            )
+            judged(context, outputs, "restore", async |j| {
+                restore::run(context, j).await
+            })
             .await
         }
         "verify" => {
-            judged(&context, outputs, Journal::new("verify"), async |journal| {
-                verify::run(&context, journal).await
+            judged(context, outputs, "verify", async |j| {
+                verify::run(context, j).await
             })
             .await
         }
         "verify-receipt" => {
-            judged(
-                &context,
-                outputs,
-                Journal::new("verify-receipt"),
-                async |journal| verify_receipt::run(&context, journal).await,
-            )
-            .await
-        }
-        "drill" => {
-            judged(&context, outputs, Journal::new("drill"), async |journal| {
-                drill::run(&context, journal).await
+            judged(context, outputs, "verify-receipt", async |j| {
+                verify_receipt::run(context, j).await
             })
             .await
         }
-        "notify" => finish_plain(interruptible(notify::run(&context)).await),
-        "annotate" => finish_plain(interruptible(annotate::run(&context)).await),
-        "history" => finish_plain(interruptible(history::run(&context)).await),
-        "list" => finish_plain(interruptible(list::run(&context)).await),
-        "show" => finish_plain(interruptible(show::run(&context)).await),
-        "extract" => match interruptible(extract::run(&context)).await {
+        "drill" => {
+            judged(context, outputs, "drill", async |j| {
+                drill::run(context, j).await
+            })
+            .await
+        }
+        "prune" => {
+            judged(context, outputs, "prune", async |j| {
+                prune::run(context, j).await
+            })
+            .await
+        }
+        "doctor" => finish_plain(interruptible(doctor::run(context)).await),
+        "notify" => finish_plain(interruptible(notify::run(context)).await),
+        "annotate" => finish_plain(interruptible(annotate::run(context)).await),
+        "history" => finish_plain(interruptible(history::run(context)).await),
+        "list" => finish_plain(interruptible(list::run(context)).await),
+        "show" => finish_plain(interruptible(show::run(context)).await),
+        "extract" => match interruptible(extract::run(context)).await {
             // A cut stream of SQL must not end as a success, though the reader itself closed it.
             Err(error) if is_broken_pipe(&error) => ExitStatus::ERROR,
             ended => finish_plain(ended),
@@ -201,9 +203,10 @@ fn begin_outputs(command: &str, runner: Option<&Runner>) -> anyhow::Result<Optio
 async fn judged(
     context: &Context,
     outputs: Option<Outputs>,
-    mut journal: Journal,
+    command: &'static str,
     run: impl AsyncFnOnce(&mut Journal) -> anyhow::Result<()>,
 ) -> ExitStatus {
+    let mut journal = Journal::new(command);
     let file_size_limit = signals::file_size_limit();
     let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
@@ -296,11 +299,7 @@ fn finish_plain(result: anyhow::Result<ExitStatus>) -> ExitStatus {
     }
     let mut lines = String::new();
     for (level, message) in error::messages(&error).iter().enumerate() {
-        let label = if level == 0 {
-            "backup-action"
-        } else {
-            "  because"
-        };
+        let label = ["backup-action", "  because"][level.min(1)];
         lines.push_str(&format!(
             "{label}: {}\n",
             crate::report::escape::terminal(message)

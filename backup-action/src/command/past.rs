@@ -203,7 +203,7 @@ async fn receipts_since(
     let wanted: Vec<(Key, Vec<Store>)> = receipts::keys(stores, kind)
         .await?
         .into_iter()
-        .filter(|(key, _)| key.receipt_started_at().is_some_and(|at| at >= since))
+        .filter(|(key, _)| key.receipt_time().is_some_and(|at| at >= since))
         .filter(|(key, _)| is_wanted(key))
         .collect();
     let read = all(wanted, |(key, holders): (Key, Vec<Store>)| async move {

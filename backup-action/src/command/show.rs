@@ -17,7 +17,7 @@ use serde_json::json;
 pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     let stores = stores::open(&context.config).await?;
     let found = stores::find(&stores, &context.config.backup).await?;
-    let index = publish::load_index(&found.store, &found.manifest).await?;
+    let index = publish::load_index(&found.store, &found.keys.index, &found.manifest).await?;
     let entries: Vec<&Entry> = index
         .entries
         .iter()

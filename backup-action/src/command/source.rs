@@ -129,7 +129,7 @@ pub(crate) async fn damaged(context: &Context, journal: &mut Journal, source: &S
 async fn stored(context: &Context) -> anyhow::Result<Source> {
     let stores = stores::open(&context.config).await?;
     let found = stores::find(&stores, &context.config.backup).await?;
-    let index = publish::load_index(&found.store, &found.manifest).await?;
+    let index = publish::load_index(&found.store, &found.keys.index, &found.manifest).await?;
     published(found.store, found.keys.archive, index, found.manifest).await
 }
 
@@ -225,7 +225,7 @@ async fn beside(store: &Store, name: &str) -> anyhow::Result<Option<Source>> {
     let bytes = store.get(&manifest_key, manifest::MAX_BYTES).await?;
     let manifest = Manifest::parse(&bytes)
         .with_context(|| format!("could not use manifest {}", store.locate(&manifest_key)))?;
-    let index = publish::load_index_at(store, &index_key, &manifest).await?;
+    let index = publish::load_index(store, &index_key, &manifest).await?;
     published(store.clone(), archive, index, manifest)
         .await
         .map(Some)

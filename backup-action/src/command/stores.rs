@@ -6,7 +6,9 @@ use crate::manifest::{self, Manifest};
 use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, StoreErrorKind, Tier};
 use anyhow::Context;
 use jiff::Timestamp;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use tokio::task::JoinSet;
 
 /// Opens the stores that the configuration names: local first.
 ///
@@ -65,13 +67,20 @@ pub(crate) struct Found {
 
 /// What lies in a store.
 pub(crate) struct Contents {
-    /// Backups, oldest first.
+    /// Backups, oldest first; without those of the archive tier.
     pub(crate) backups: Vec<Found>,
+    /// Backups of the archive tier, oldest first.
+    pub(crate) archived: Vec<Found>,
     /// Manifests that could not be used, with the reason.
     pub(crate) unreadable: Vec<(Key, anyhow::Error)>,
     /// Archives of ours without a manifest: not backups.
     pub(crate) without_manifest: Vec<ObjectInfo>,
+    /// Every object.
+    pub(crate) objects: Vec<ObjectInfo>,
 }
+
+/// Manifests that are read at the same time.
+const READ_AT_ONCE: usize = 16;
 
 /// Reads every manifest of a store.
 ///
@@ -82,36 +91,59 @@ pub(crate) async fn contents(store: &Store) -> anyhow::Result<Contents> {
         .list("")
         .await
         .with_context(|| format!("could not list {}", store.describe()))?;
-    let mut contents = Contents {
-        backups: Vec::new(),
-        unreadable: Vec::new(),
-        without_manifest: Vec::new(),
-    };
-    for object in &objects {
-        let Some(keys) = BackupKeys::of_manifest(&object.key) else {
-            continue;
-        };
-        match read(store, &keys).await {
-            Ok(manifest) => contents.backups.push(Found {
-                store: store.clone(),
-                keys,
-                manifest,
-            }),
-            Err(error) => contents.unreadable.push((object.key.clone(), error)),
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    let mut wanted = objects
+        .iter()
+        .filter_map(|object| BackupKeys::of_manifest(&object.key));
+    let mut reading = JoinSet::new();
+    loop {
+        while reading.len() < READ_AT_ONCE
+            && let Some(keys) = wanted.next()
+        {
+            let store = store.clone();
+            reading.spawn(async move {
+                let manifest = read(&store, &keys).await;
+                (store, keys, manifest)
+            });
+        }
+        match reading.join_next().await {
+            None => break,
+            Some(done) => match done.context("the reading of a manifest stopped")? {
+                (store, keys, Ok(manifest)) => found.push(Found {
+                    store,
+                    keys,
+                    manifest,
+                }),
+                // Deleted since the listing.
+                (_, _, Err(error))
+                    if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {}
+                (_, keys, Err(error)) => unreadable.push((keys.manifest, error)),
+            },
         }
     }
-    contents
-        .backups
-        .sort_by_key(|found| found.manifest.started_at);
-    let is_named = |key: &Key| objects.iter().any(|object| object.key == *key);
-    contents.without_manifest = objects
+    found.sort_by(|a, b| {
+        let order = |found: &Found| (found.manifest.started_at, found.keys.archive.clone());
+        order(a).cmp(&order(b))
+    });
+    unreadable.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let (archived, backups) = found
+        .into_iter()
+        .partition(|found| found.keys.is_archived());
+    let names: HashSet<&Key> = objects.iter().map(|object| &object.key).collect();
+    let without_manifest = objects
         .iter()
         .filter(|object| {
-            manifest_of_archive(&object.key).is_some_and(|manifest| !is_named(&manifest))
+            manifest_of_archive(&object.key).is_some_and(|manifest| !names.contains(&manifest))
         })
         .cloned()
         .collect();
-    Ok(contents)
+    Ok(Contents {
+        backups,
+        archived,
+        unreadable,
+        without_manifest,
+        objects,
+    })
 }
 
 fn manifest_of_archive(archive: &Key) -> Option<Key> {
@@ -132,15 +164,18 @@ async fn read(store: &Store, keys: &BackupKeys) -> anyhow::Result<Manifest> {
 /// # Errors
 /// It names another archive, or another time.
 pub(crate) fn agrees(manifest: &Manifest, keys: &BackupKeys) -> anyhow::Result<()> {
+    // A copy in the archive tier has the same bytes, and so names the original.
+    let named = keys.original();
     anyhow::ensure!(
-        manifest.archive_key == keys.archive.as_str() && manifest.index_key == keys.index.as_str(),
+        manifest.archive_key == named.archive.as_str()
+            && manifest.index_key == named.index.as_str(),
         "the manifest names another archive ({})",
         manifest.archive_key
     );
-    let named = Key::backup(manifest.started_at, None);
+    let by_time = Key::backup(manifest.started_at, None);
     let stem = |key: &Key| key.as_str().trim_end_matches(".sql.gz").to_owned();
     anyhow::ensure!(
-        stem(&keys.archive).starts_with(&stem(&named.archive)),
+        stem(&named.archive).starts_with(&stem(&by_time.archive)),
         "the manifest's started_at ({}) is not the time in its name",
         manifest.started_at
     );
@@ -156,11 +191,13 @@ pub(crate) async fn newest(store: &Store) -> anyhow::Result<Option<Found>> {
         .list("")
         .await
         .with_context(|| format!("could not list {}", store.describe()))?;
-    // Keys hold the time of the start, so the last ones are the newest.
-    for object in objects.iter().rev() {
-        let Some(keys) = BackupKeys::of_manifest(&object.key) else {
-            continue;
-        };
+    let mut manifests: Vec<BackupKeys> = objects
+        .iter()
+        .filter_map(|object| BackupKeys::of_manifest(&object.key))
+        .collect();
+    // Keys hold the time of the start; where a backup is archived as well, the original comes first.
+    manifests.sort_by_key(|keys| (keys.original().manifest, !keys.is_archived()));
+    for keys in manifests.into_iter().rev() {
         let manifest = match read(store, &keys).await {
             Ok(manifest) => manifest,
             // Deleted since the listing.
@@ -264,9 +301,15 @@ pub(crate) async fn by_name(store: &Store, wanted: &str) -> anyhow::Result<Optio
             }
         }
     };
-    if store.head(&keys.manifest).await?.is_none() {
+    // What the remote tier gave up may lie in the archive tier.
+    let archived = keys.archived();
+    let keys = if store.head(&keys.manifest).await?.is_some() {
+        keys
+    } else if archived != keys && store.head(&archived.manifest).await?.is_some() {
+        archived
+    } else {
         return Ok(None);
-    }
+    };
     let manifest = read(store, &keys)
         .await
         .with_context(|| format!("could not read manifest {}", keys.manifest))?;

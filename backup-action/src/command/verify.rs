@@ -84,7 +84,7 @@ async fn stored(
             hint,
         )
     });
-    let index = match publish::load_index(&found.store, &found.manifest).await {
+    let index = match publish::load_index(&found.store, &found.keys.index, &found.manifest).await {
         Ok(index) => Arc::new(index),
         // Without its index, or with another's, the archive cannot be read as this backup.
         Err(error) if source::is_damage(&error) => {

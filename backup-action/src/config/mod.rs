@@ -17,7 +17,7 @@ pub use github::GitHubConfig;
 pub use history::{HistoryConfig, Since};
 pub use notify::{MailConfig, NotifyConfig, NotifyOn};
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
-pub use retention::RetentionConfig;
+pub use retention::{RetentionConfig, RetentionMode};
 
 use crate::check::{CheckId, Severity};
 use crate::error::Usage;
@@ -164,6 +164,11 @@ impl Severities {
             .get(&id)
             .copied()
             .unwrap_or_else(|| id.default_severity())
+    }
+
+    /// The configured severity, else `otherwise`: for a command whose own purpose the check is.
+    pub fn of_or(&self, id: CheckId, otherwise: Severity) -> Severity {
+        self.0.get(&id).copied().unwrap_or(otherwise)
     }
 }
 
@@ -495,6 +500,68 @@ mod tests {
                 error::one_line(&error).contains(wanted),
                 "{error:#} lacks {wanted}"
             );
+        }
+    }
+
+    #[test]
+    fn retention_is_a_section_or_flat_keys_and_typos_are_refused() {
+        use crate::retention::Limit;
+        use jiff::SignedDuration;
+        let days = |days: i64| Limit::Age(SignedDuration::from_hours(24 * days));
+        let config = with_file(
+            "[retention]\nlocal = \"10d\"\nremote = \"6w\"\narchive = \"forever\"\nmode = \"lifecycle\"\nmin-keep = 3",
+            &["gate"],
+        );
+        let retention = config.unwrap().retention;
+        assert_eq!(retention.mode, RetentionMode::Lifecycle);
+        let policy = retention.policy;
+        assert_eq!((policy.local, policy.remote), (days(10), days(42)));
+        assert_eq!((policy.archive, policy.min_keep), (Limit::Forever, 3));
+        let flat = with_file("retention-local = \"10d\"", &["prune"]).unwrap();
+        assert_eq!(flat.retention.policy.local, days(10));
+        let defaults = resolve(&["gate"], &[]).unwrap().retention.policy;
+        assert_eq!((defaults.local, defaults.remote), (days(7), days(30)));
+        assert_eq!((defaults.archive, defaults.min_keep), (days(365), 2));
+        let off = resolve(&["gate", "--retention-archive", "off"], &[]).unwrap();
+        assert!(!off.retention.policy.archiving);
+        for (given, hint) in [
+            ("7m", "Write 7d for 7 days."),
+            ("7", "Write 7d for 7 days."),
+            ("24h", "Write 24d"),
+            ("0d", "at least one day"),
+            ("-7d", "at least one day"),
+            ("d", "at least one day"),
+            ("1000y", "at most 100 years"),
+            ("99999999999999999999d", "at most 100 years"),
+        ] {
+            let arg = format!("--retention-local={given}");
+            let error = resolve(&["prune", &arg], &[]).unwrap_err();
+            assert!(error::is_usage(&error), "{given}");
+            assert!(
+                error::hint(&error).unwrap().contains(hint),
+                "{given}: {error:#}"
+            );
+        }
+        for (file, says) in [
+            (
+                "[retention]\nlocl = \"7d\"",
+                "unknown key \"retention.locl\"",
+            ),
+            ("[retention]\nlocal = \"\"", "is empty"),
+            ("retention = 7", "\"retention\" is not a table"),
+            (
+                "[retention]\nlocal = \"7d\"\n\n[retention.x]\ny = 1",
+                "unknown key \"retention.x\"",
+            ),
+            (
+                "retention-local = \"7d\"\n[retention]\nlocal = \"8d\"",
+                "is set twice",
+            ),
+            ("[retention]\nmin-keep = 0", "invalid number \"0\""),
+        ] {
+            let error = with_file(file, &["prune"]).unwrap_err();
+            assert!(error::is_usage(&error), "{file}");
+            assert!(error::one_line(&error).contains(says), "{file}: {error:#}");
         }
     }
 

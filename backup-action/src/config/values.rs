@@ -7,13 +7,16 @@ use crate::error::Usage;
 use crate::settings::Setting;
 use anyhow::Context;
 use clap::ArgMatches;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The file that is read when it is there and no other is named.
 pub(super) const DEFAULT_FILE: &str = ".github/backup-action.toml";
+
+/// Tables of the file whose keys are settings without the name of the table in front.
+const SECTIONS: &[&str] = &["retention"];
 
 /// More than anybody writes by hand.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -36,6 +39,8 @@ pub(super) struct Values {
     /// `[drill]` of the file.
     pub(super) file_drill: Option<toml::Table>,
     pub(super) file: PathBuf,
+    /// The settings that the file has, so that none is there twice.
+    file_keys: BTreeSet<&'static str>,
 }
 
 impl Values {
@@ -50,6 +55,7 @@ impl Values {
             file_checks: Vec::new(),
             file_drill: None,
             file: PathBuf::from(DEFAULT_FILE),
+            file_keys: BTreeSet::new(),
         };
         for setting in cli::settings_of(command) {
             if let Some(given) = cli::given(matches, setting) {
@@ -104,31 +110,55 @@ impl Values {
                 self.file_drill = Some(self.table(&key, value)?);
                 continue;
             }
-            let Some(setting) = crate::settings::SETTINGS
-                .iter()
-                .find(|setting| setting.name == key)
-            else {
-                return Err(unknown_key(&key, path));
-            };
-            if setting.secret {
-                return Err(Usage::new(format!(
-                    "configuration file {}: \"{key}\" is a secret",
-                    path.display()
-                ))
-                .hint(format!(
-                    "Pass it in the environment variable {}.",
-                    setting.env
-                ))
-                .into());
+            if SECTIONS.contains(&&*key) {
+                for (name, value) in self.table(&key, value)? {
+                    self.read_key(&format!("{key}-{name}"), &format!("{key}.{name}"), value)?;
+                }
+                continue;
             }
-            let values = file_values(setting, value)
-                .with_context(|| format!("configuration file {}", path.display()))?;
-            // Other commands share the file: what this command does not take is only checked for its form.
-            if setting.is_of(&self.command) {
-                self.given
-                    .entry(setting.name)
-                    .or_insert((values, Origin::File(path.to_owned())));
-            }
+            self.read_key(&key, &key, value)?;
+        }
+        Ok(())
+    }
+
+    /// One setting of the file, which wrote it as `key`.
+    fn read_key(&mut self, name: &str, key: &str, value: toml::Value) -> anyhow::Result<()> {
+        let path = self.file.clone();
+        let Some(setting) = crate::settings::SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+        else {
+            return Err(unknown_key(key, &path));
+        };
+        if setting.secret {
+            return Err(Usage::new(format!(
+                "configuration file {}: \"{key}\" is a secret",
+                path.display()
+            ))
+            .hint(format!(
+                "Pass it in the environment variable {}.",
+                setting.env
+            ))
+            .into());
+        }
+        let values = file_values(setting, value)
+            .with_context(|| format!("configuration file {}", path.display()))?;
+        if !self.file_keys.insert(setting.name) {
+            return Err(Usage::new(format!(
+                "configuration file {}: \"{key}\" is set twice",
+                path.display()
+            ))
+            .hint(format!(
+                "Write it once, as {} or in a section.",
+                setting.name
+            ))
+            .into());
+        }
+        // Other commands share the file: what this command does not take is only checked for its form.
+        if setting.is_of(&self.command) {
+            self.given
+                .entry(setting.name)
+                .or_insert((values, Origin::File(path)));
         }
         Ok(())
     }
@@ -149,6 +179,7 @@ impl Values {
     fn table(&self, key: &str, value: toml::Value) -> anyhow::Result<toml::Table> {
         let example = match key {
             "checks" => "[checks] with lines such as client-patched = \"block\"",
+            "retention" => "[retention] with lines such as local = \"7d\"",
             _ => "[[drill.question]] and [[drill.acknowledge]]",
         };
         match value {
@@ -311,7 +342,8 @@ fn unknown_key(key: &str, path: &Path) -> anyhow::Error {
         .iter()
         .filter(|setting| !setting.secret)
         .map(|setting| setting.name)
-        .chain(["checks", "drill"]);
+        .chain(["checks", "drill"])
+        .chain(SECTIONS.iter().copied());
     Usage::new(format!(
         "configuration file {}: unknown key \"{key}\"",
         path.display()

@@ -104,62 +104,7 @@ pub fn is_of_one_cluster(one: &Manifest, other: &Manifest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::index::Sha256Digest;
-    use crate::manifest::{ArchiveSummary, CiRun, Compression, FORMAT, KIND, Source};
-    use jiff::Timestamp;
-
-    fn backup(day: i64, sha: &str, git_ref: &str) -> Manifest {
-        let time = Timestamp::from_second(1_767_225_600 + day * 86_400).unwrap();
-        let key = format!("{day}.sql.gz");
-        let digest = Sha256Digest([0; 32]);
-        Manifest {
-            format: FORMAT,
-            kind: KIND.to_owned(),
-            tool: String::new(),
-            archive_key: key.clone(),
-            index_key: String::new(),
-            started_at: time,
-            finished_at: time,
-            source: Source {
-                cluster: "c".to_owned(),
-                system_identifier: Some("1".to_owned()),
-                server_version: String::new(),
-                client_version: String::new(),
-                role_passwords: true,
-                bootstrap_role: None,
-                pg_dumpall_args: Vec::new(),
-            },
-            archive: ArchiveSummary {
-                key,
-                dump_bytes: 0,
-                archive_bytes: 0,
-                dump_sha256: digest,
-                archive_sha256: digest,
-                archive_crc64nvme: String::new(),
-                rows: 0,
-                members: 0,
-            },
-            index_bytes: 0,
-            index_sha256: digest,
-            databases: Vec::new(),
-            compression: Compression {
-                format: "gzip".to_owned(),
-                level: "auto".to_owned(),
-                levels_used: [1, 1],
-            },
-            run: Some(CiRun {
-                repository: "acme/payroll".to_owned(),
-                sha: sha.to_owned(),
-                git_ref: git_ref.to_owned(),
-                workflow: String::new(),
-                run_id: String::new(),
-                run_attempt: String::new(),
-                actor: String::new(),
-                url: String::new(),
-            }),
-            checks: Vec::new(),
-        }
-    }
+    use crate::report::samples::backup;
 
     const MAIN: &str = "refs/heads/main";
 

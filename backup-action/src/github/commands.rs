@@ -216,3 +216,29 @@ pub fn relay(text: &str) -> anyhow::Result<String> {
     out.push_str(&format!("::{token}::\n"));
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_of_a_file_names_it_unless_the_name_acts() {
+        let of = |file| file_annotation(Level::Notice, file, 3, "title= a", "b");
+        assert_eq!(
+            of("db/a, b:c%.sql"),
+            "::notice file=db/a%2C b%3Ac%25.sql,line=3,title=title= a::b"
+        );
+        for hostile in ["a\n::error::x.sql", "##[error]x.sql", "a\u{202e}lqs.x"] {
+            assert_eq!(of(hostile), "::notice title=title= a::b");
+        }
+    }
+
+    #[test]
+    fn few_are_nine_with_the_rest_counted() {
+        let all = |n: usize| vec![String::from("x"); n];
+        assert_eq!(few(all(9), Level::Notice, "there").len(), 9);
+        let cut = few(all(12), Level::Notice, "there");
+        assert_eq!(cut.len(), 9);
+        assert_eq!(cut[8], "::notice title=and 4 more::there");
+    }
+}

@@ -61,7 +61,7 @@ pub(super) async fn send(request: Arc<Request>, limit: Duration) -> Result<Strin
 }
 
 fn exchange(request: &Request, limit: Duration) -> Result<String, Failure> {
-    let agent = agent(limit)?;
+    let agent = agent(limit);
     let url = request.url.expose();
     let result = match &request.body {
         None => agent.get(url).call(),
@@ -79,13 +79,13 @@ fn exchange(request: &Request, limit: Duration) -> Result<String, Failure> {
     }
 }
 
-fn agent(limit: Duration) -> Result<Agent, Failure> {
+fn agent(limit: Duration) -> Agent {
     let tls = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::Specific(roots()?))
+        .root_certs(RootCerts::Specific(roots()))
         .build();
-    Ok(Config::builder()
+    Config::builder()
         .timeout_global(Some(limit))
         .timeout_recv_body(Some(REST))
         .http_status_as_error(false)
@@ -94,11 +94,11 @@ fn agent(limit: Duration) -> Result<Agent, Failure> {
         .user_agent(concat!("backup-action/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls)
         .build()
-        .new_agent())
+        .new_agent()
 }
 
 /// The certificates that this machine trusts, read once.
-fn roots() -> Result<Arc<Vec<Certificate<'static>>>, Failure> {
+fn roots() -> Arc<Vec<Certificate<'static>>> {
     static ROOTS: OnceLock<Arc<Vec<Certificate<'static>>>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
         let found = rustls_native_certs::load_native_certs().certs;
@@ -107,7 +107,7 @@ fn roots() -> Result<Arc<Vec<Certificate<'static>>>, Failure> {
         };
         Arc::new(found.iter().map(owned).collect())
     });
-    Ok(Arc::clone(roots))
+    Arc::clone(roots)
 }
 
 fn judge(mut response: Response<Body>) -> Result<String, Failure> {
@@ -132,11 +132,7 @@ fn judge(mut response: Response<Body>) -> Result<String, Failure> {
         300..=399 => Err(Failure::never(format!(
             "answered {status}, a redirect, and the message goes nowhere else"
         ))),
-        429 => Err(Failure {
-            again: pause.map_or(Again::Soon, Again::After),
-            text,
-        }),
-        500..=599 => Err(Failure {
+        429 | 500..=599 => Err(Failure {
             again: pause.map_or(Again::Soon, Again::After),
             text,
         }),

@@ -143,15 +143,7 @@ fn encode_index(index: &Index) -> anyhow::Result<Bytes> {
 /// # Errors
 /// What the store says when it cannot be read; an index of a newer format; and with [`Damaged`] in
 /// the chain an index that was changed, does not hold together, or is another archive's.
-pub async fn load_index(store: &Store, manifest: &Manifest) -> anyhow::Result<Index> {
-    load_index_at(store, &Key::parse(&manifest.index_key)?, manifest).await
-}
-
-/// The same, where the index lies under another key than the manifest says: files that were copied.
-///
-/// # Errors
-/// See [`load_index`].
-pub async fn load_index_at(store: &Store, key: &Key, manifest: &Manifest) -> anyhow::Result<Index> {
+pub async fn load_index(store: &Store, key: &Key, manifest: &Manifest) -> anyhow::Result<Index> {
     let info = store.head(key).await.context("could not read the index")?;
     if let Some(info) = info
         && info.bytes != manifest.index_bytes

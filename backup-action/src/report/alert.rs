@@ -306,6 +306,7 @@ pub fn sample(now: Timestamp, tool: &str, run: Option<CiRun>) -> Report {
         restored: None,
         trend: Vec::new(),
         history: None,
+        retention: None,
     }
 }
 

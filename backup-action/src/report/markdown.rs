@@ -20,6 +20,7 @@ pub fn summary(report: &Report) -> String {
             facts(report),
             growth_markdown::sizes(report),
             restored_markdown::proof(report),
+            retention(report),
             notes(report),
             steps(report),
             restored_markdown::folded(report),
@@ -37,6 +38,7 @@ pub fn summary(report: &Report) -> String {
             facts(report),
             growth_markdown::sizes(report),
             restored_markdown::proof(report),
+            retention(report),
             notes(report),
             steps(report),
             restored_markdown::folded(report),
@@ -221,6 +223,37 @@ fn facts(report: &Report) -> String {
     for (name, value) in rows {
         out.push_str(&format!("| {name} | {value} |\n"));
     }
+    out
+}
+
+fn retention(report: &Report) -> String {
+    let Some(retention) = &report.retention else {
+        return String::new();
+    };
+    let mut out = format!(
+        "**Retention**: {}\n\n| Tier | Kept | Deleted | Archived | Freed | Limit |\n|---|--:|--:|--:|--:|---|\n",
+        text(&retention.evidence(report.dry_run))
+    );
+    for tier in &retention.tiers {
+        out.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            text(&tier.tier),
+            tier.kept,
+            tier.deleted,
+            tier.archived,
+            format::bytes(tier.freed_bytes),
+            text(&tier.limit)
+        ));
+    }
+    let lines = retention.lines(report.dry_run, false);
+    if lines.is_empty() {
+        return out;
+    }
+    out.push('\n');
+    for line in lines.iter().take(MAX_ROWS) {
+        out.push_str(&format!("- {}\n", text(line)));
+    }
+    push_more(&mut out, "\n", lines.len(), MAX_ROWS);
     out
 }
 

@@ -19,10 +19,11 @@ pub mod recovery;
 pub mod restored;
 mod restored_markdown;
 pub mod restored_words;
+pub mod retention;
 #[cfg(test)]
 pub(crate) mod samples;
-pub mod slack;
 pub mod sizes;
+pub mod slack;
 pub mod text;
 pub mod words;
 
@@ -31,6 +32,7 @@ use crate::history::summary::Summary;
 use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
 use jiff::Timestamp;
 use restored::{PastDrill, Restored};
+use retention::Retention;
 use serde::{Deserialize, Serialize};
 
 /// The version of the report format.
@@ -99,6 +101,9 @@ pub struct Report {
     /// Sizes over time, up to this backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Summary>,
+    /// What was deleted and archived: of `gate` and `prune`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 /// What became of the archive in one store.

@@ -222,6 +222,7 @@ pub(crate) fn passed() -> Report {
         restored: None,
         trend: Vec::new(),
         history: Some(history()),
+        retention: None,
     }
 }
 
@@ -661,5 +662,20 @@ pub(crate) fn manifest() -> Manifest {
         },
         run: Some(run()),
         checks: Vec::new(),
+    }
+}
+
+/// A backup of `day`, counted from 2026-01-01, made from a commit of a branch; without contents.
+pub(crate) fn backup(day: i64, sha: &str, git_ref: &str) -> Manifest {
+    Manifest {
+        archive_key: format!("{day}.sql.gz"),
+        started_at: Timestamp::from_second(1_767_225_600 + day * 86_400).unwrap(),
+        databases: Vec::new(),
+        run: Some(CiRun {
+            sha: sha.to_owned(),
+            git_ref: git_ref.to_owned(),
+            ..run()
+        }),
+        ..manifest()
     }
 }

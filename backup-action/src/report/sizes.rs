@@ -235,3 +235,89 @@ impl Touch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::backup;
+    use super::*;
+    use crate::manifest::{DatabaseSummary, SchemaSummary};
+
+    fn holding(day: i64, schemas: &[(&str, u64)]) -> Manifest {
+        let mut manifest = backup(day, "", "");
+        manifest.archive.archive_bytes = (day + 20).unsigned_abs();
+        manifest.databases = vec![DatabaseSummary {
+            name: "n".into(),
+            bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),
+            rows: 1,
+            tables: 1,
+            schemas: schemas
+                .iter()
+                .map(|(name, bytes)| SchemaSummary {
+                    name: (*name).into(),
+                    bytes: *bytes,
+                    rows: 1,
+                    tables: 1,
+                })
+                .collect(),
+            extensions: Vec::new(),
+            collation_version: None,
+        }];
+        manifest
+    }
+
+    #[test]
+    fn the_largest_difference_comes_first_and_twelve_sizes_are_kept() {
+        let month = holding(-30, &[("a", 1)]);
+        let base = holding(-1, &[("a", 10), ("b", 500), ("same", 7), ("gone", 20)]);
+        let head = holding(0, &[("a", 15), ("b", 400), ("same", 7), ("new", 3)]);
+        let all: Vec<Manifest> = (-19..0).map(|day| holding(day, &[])).collect();
+        let named = |manifest, name: &str| (manifest, name.to_owned());
+        let comparison = Comparison::new(
+            named(&head, "head"),
+            Some(named(&base, "base")),
+            Some(named(&month, "month")),
+            &all,
+        );
+        assert_eq!(comparison.trend_bytes, (9..=20).collect::<Vec<u64>>());
+        assert_eq!(comparison.unchanged_schemas, 1);
+        let shown: Vec<_> = comparison
+            .schemas
+            .iter()
+            .map(|change| {
+                let name = change.schema.as_deref().unwrap_or_default();
+                let bytes = (change.change_bytes, change.month_change_bytes);
+                (name, bytes, change.now.is_some(), change.is_new)
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("b", (Some(-100), Some(400)), true, false),
+                ("gone", (Some(-20), None), false, false),
+                ("a", (Some(5), Some(14)), true, false),
+                ("new", (Some(3), Some(3)), true, true),
+            ]
+        );
+        assert_eq!(comparison.databases[0].change_bytes, Some(-112));
+        // Without a base there is no difference to show, so all are shown by their size.
+        let first = Comparison::new(named(&head, "head"), None, None, []);
+        let names: Vec<_> = first
+            .schemas
+            .iter()
+            .filter_map(|c| c.schema.as_deref())
+            .collect();
+        assert_eq!(names, ["b", "a", "same", "new"]);
+        assert_eq!(first.schemas[0].change_bytes, None);
+        assert_eq!(first.unchanged_schemas, 0);
+    }
+
+    #[test]
+    fn sizes_beyond_reason_are_still_json() {
+        let base = holding(-1, &[("a", u64::MAX)]);
+        let head = holding(0, &[("b", u64::MAX)]);
+        let named = |manifest| (manifest, String::new());
+        let comparison = Comparison::new(named(&head), Some(named(&base)), None, []);
+        let json = serde_json::to_value(&comparison).unwrap();
+        assert_eq!(json["schemas"][0]["change_bytes"], i64::MIN);
+    }
+}

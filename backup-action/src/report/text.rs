@@ -23,6 +23,9 @@ const MAX_LINES: usize = 5;
 /// Objects, questions and drills of a list that are shown; the JSON has them all.
 const MAX_OBJECTS: usize = 20;
 
+/// Lines of a plan of `prune` that are shown.
+const MAX_PLAN: usize = 200;
+
 /// The whole screen.
 pub fn render(report: &Report, style: Style) -> String {
     let mut out = header(report, style);
@@ -132,6 +135,14 @@ pub fn ending(report: &Report, style: Style) -> String {
     checks(&mut out, "Warnings", report, Outcome::Warned, style);
     if let Some(done) = &report.restored {
         restored(&mut out, report, done, style);
+    }
+    if let Some(retention) = &report.retention {
+        let max = match report.command.as_str() {
+            "prune" => MAX_PLAN,
+            _ => MAX_OBJECTS,
+        };
+        let lines = retention.lines(report.dry_run, report.command == "prune");
+        at_most(max, &mut out, "Retention", &lines, style);
     }
     lines(&mut out, "pg_dumpall said", &report.warnings, style);
     lines(&mut out, "Notes", &report.notes, style);

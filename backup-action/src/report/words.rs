@@ -2,7 +2,7 @@
 //! which checks matter most. Unescaped text; escaping is the renderer's.
 
 use super::{Report, format, restored_words};
-use crate::check::{Check, Group, Outcome, Verdict};
+use crate::check::{Check, CheckId, Group, Outcome, Verdict};
 use crate::history::series::day;
 use crate::history::summary::Against;
 
@@ -78,6 +78,10 @@ pub fn consequence(report: &Report) -> &'static str {
         },
         ("drill", Ending::Failed) => "the backup did not come back as it went in, or not in time",
         ("drill", Ending::Error | Ending::Interrupted) => "nothing was proved",
+        ("prune", Ending::Passed) => "what is too old is gone",
+        ("prune", Ending::DryRun) => "dry run: nothing was deleted",
+        ("prune", Ending::Failed) => "not everything that is too old is gone",
+        ("prune", Ending::Error | Ending::Interrupted) => "the rest stays until the next run",
         ("restore", Ending::Passed) => "restored",
         ("restore", Ending::Failed) => "not everything was restored",
         ("restore", Ending::Error | Ending::Interrupted) => "the restore did not come to its end",
@@ -98,6 +102,7 @@ pub fn subject(report: &Report) -> String {
         "restore" => "Restore",
         "drill" if is_schema_only(report) => "SCHEMA ONLY restore drill",
         "drill" => "Restore drill",
+        "prune" => "Retention",
         "verify-receipt" => "Receipt check",
         other => return format!("Command {other}"),
     }
@@ -129,7 +134,7 @@ fn owes_backup(report: &Report) -> bool {
 pub fn is_about_backups(report: &Report) -> bool {
     !matches!(
         report.command.as_str(),
-        "drill" | "restore" | "verify-receipt"
+        "drill" | "restore" | "verify-receipt" | "prune"
     )
 }
 
@@ -139,6 +144,9 @@ pub fn untouched(report: &Report) -> Option<&'static str> {
         "drill" => Some(
             "A drill only reads: the stored backup and the production server are as they were.",
         ),
+        "prune" => {
+            Some("The newest backups of each tier: they are never deleted, whatever their age.")
+        }
         "verify-receipt" => Some("The deploy has not begun, and nothing was changed."),
         _ => None,
     }
@@ -263,6 +271,8 @@ pub enum Step {
     ReadBack,
     /// Index, manifest, receipt.
     Publish,
+    /// Old backups deleted, each month's first archived.
+    Retention,
     /// The archive replayed into a server.
     Restore,
     /// What came back compared with what went in.
@@ -273,12 +283,13 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Step; 8] = [
+    pub const ALL: [Step; 9] = [
         Step::Preflight,
         Step::Dump,
         Step::Seal,
         Step::ReadBack,
         Step::Publish,
+        Step::Retention,
         Step::Restore,
         Step::Prove,
         Step::Receipt,
@@ -292,19 +303,22 @@ impl Step {
             Step::Seal => "seal",
             Step::ReadBack => "read back",
             Step::Publish => "publish",
+            Step::Retention => "retention",
             Step::Restore => "restore",
             Step::Prove => "prove",
             Step::Receipt => "receipt",
         }
     }
 
-    fn asks(self, group: Group) -> bool {
-        let step = match group {
+    fn asks(self, id: CheckId) -> bool {
+        let step = match id.group() {
             Group::Preflight => Step::Preflight,
             Group::Dump => Step::Dump,
             // Both decide whether the archive may be sealed.
             Group::Gzip | Group::Size => Step::Seal,
             Group::Stored => Step::ReadBack,
+            // The retention has a line of its own.
+            Group::Record if id == CheckId::RetentionApplied => Step::Retention,
             Group::Record => Step::Publish,
             Group::Restore => Step::Restore,
             Group::Proof => Step::Prove,
@@ -324,7 +338,7 @@ impl Step {
             Step::Publish => durations.publish_seconds,
             Step::Restore => durations.restore_seconds,
             Step::Prove => durations.prove_seconds,
-            Step::Receipt => None,
+            Step::Retention | Step::Receipt => None,
         }
     }
 }
@@ -347,7 +361,7 @@ pub fn step(report: &Report, step: Step) -> Option<StepSummary> {
     let checks: Vec<_> = report
         .checks
         .iter()
-        .filter(|check| step.asks(check.id.group()))
+        .filter(|check| step.asks(check.id))
         .collect();
     let worst = *checks.iter().max_by_key(|check| rank(check.outcome))?;
     let first_worst = checks
@@ -403,11 +417,16 @@ fn done(report: &Report, step: Step, checks: &[&Check]) -> String {
         )),
         (Step::ReadBack, _) => checks
             .iter()
-            .find(|check| check.id == crate::check::CheckId::StoredReadback)
+            .find(|check| check.id == CheckId::StoredReadback)
             .map(|check| check.evidence.clone()),
         (Step::Publish, Some(archive)) if owes_backup(report) => Some(archive.key.clone()),
         // What a drill publishes is its receipt.
         (Step::Publish, _) => checks.first().map(|check| check.evidence.clone()),
+        (Step::Retention, _) => report
+            .retention
+            .as_ref()
+            .map(|retention| retention.evidence(report.dry_run))
+            .or_else(|| checks.first().map(|check| check.evidence.clone())),
         (Step::Restore, _) => report.restored.as_ref().map(|restored| {
             let target = restored_words::target(restored);
             format!("{} into {target}", format::bytes(restored.dump_bytes))

@@ -13,8 +13,17 @@ const ALL: &[&str] = &[
     "verify-receipt",
     "annotate",
     "history",
+    "prune",
+    "doctor",
 ];
-const JUDGED: &[&str] = &["gate", "verify", "restore", "drill", "verify-receipt"];
+const JUDGED: &[&str] = &[
+    "gate",
+    "verify",
+    "restore",
+    "drill",
+    "verify-receipt",
+    "prune",
+];
 const NARROWED: &[&str] = &["show", "extract", "restore", "history"];
 
 /// The settings, in the order in which `--help` shows them.
@@ -33,8 +42,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_CLUSTER",
         value: "NAME",
         default: "host:port",
-        help: "The name of the cluster in reports.",
-        commands: &["gate"],
+        help: "The name of the cluster in reports; for prune the name or identifier of the cluster whose backups may go.",
+        commands: &["gate", "prune"],
         ..PLAIN
     },
     Setting {
@@ -84,7 +93,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         value: "AES256|aws:kms",
         default: "the bucket's",
         help: "Encryption by the store itself.",
-        commands: &["gate", "drill"],
+        commands: &["gate", "drill", "prune"],
         ..PLAIN
     },
     Setting {
@@ -92,7 +101,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_KMS_KEY_ID",
         value: "KEY",
         help: "The KMS key for --s3-sse aws:kms.",
-        commands: &["gate", "drill"],
+        commands: &["gate", "drill", "prune"],
         ..PLAIN
     },
     Setting {
@@ -218,7 +227,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         value: "ID=warn|block",
         list: true,
         help: "What a failing check does; see the table of checks.",
-        commands: &["gate", "drill"],
+        commands: &["gate", "drill", "prune"],
         ..PLAIN
     },
     Setting {
@@ -287,8 +296,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "dry-run",
         env: "BACKUP_ACTION_DRY_RUN",
-        help: "Run the checks before the dump and stop there; nothing is stored. For annotate: print the comment instead of posting it.",
-        commands: &["gate", "annotate"],
+        help: "Run the checks before the dump and stop there; nothing is stored. For prune: show the plan, delete nothing. For annotate: print the comment instead of posting it.",
+        commands: &["gate", "prune", "annotate"],
         ..PLAIN
     },
 ];

@@ -83,6 +83,16 @@ impl DirStore {
         blocking(move || root.list(&prefix)).await
     }
 
+    pub(super) async fn unfinished(&self) -> Result<Vec<ObjectInfo>> {
+        let root = Arc::clone(&self.0);
+        blocking(move || root.unfinished()).await
+    }
+
+    pub(super) async fn discard(&self, key: &Key) -> Result<()> {
+        let (root, key) = (Arc::clone(&self.0), key.clone());
+        blocking(move || root.clear_partial(&key)).await
+    }
+
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || root.delete(&key)).await

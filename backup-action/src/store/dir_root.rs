@@ -26,6 +26,13 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// Which files are looked for.
+#[derive(Clone, Copy)]
+enum Names {
+    Objects,
+    Unfinished,
+}
+
 /// The root directory, open.
 pub(super) struct Root {
     pub(super) path: PathBuf,
@@ -165,9 +172,18 @@ impl Root {
     }
 
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.found(prefix, Names::Objects)
+    }
+
+    /// What is being written, or was when its writer was killed: under the keys that it would have.
+    pub(super) fn unfinished(&self) -> Result<Vec<ObjectInfo>> {
+        self.found("", Names::Unfinished)
+    }
+
+    fn found(&self, prefix: &str, names: Names) -> Result<Vec<ObjectInfo>> {
         let mut found = Vec::new();
         let top = self.fd.try_clone().context("could not open the store")?;
-        self.walk(top, String::new(), prefix, 0, &mut found)
+        self.walk(top, String::new(), (prefix, names), 0, &mut found)
             .map_err(|error| {
                 failed(
                     &format!("could not list the local store {}", self.path.display()),
@@ -182,7 +198,7 @@ impl Root {
         &self,
         directory: OwnedFd,
         path: String,
-        prefix: &str,
+        (prefix, names): (&str, Names),
         depth: usize,
         found: &mut Vec<ObjectInfo>,
     ) -> std::io::Result<()> {
@@ -191,15 +207,24 @@ impl Root {
             let Ok(name) = entry.file_name().to_str() else {
                 continue; // No key has such a name.
             };
-            let Ok(key) = Key::parse(&format!("{path}{name}")) else {
+            let unfinished = name.strip_suffix(PARTIAL);
+            let stem = match names {
+                Names::Objects => name,
+                Names::Unfinished => unfinished.unwrap_or(name),
+            };
+            let Ok(key) = Key::parse(&format!("{path}{stem}")) else {
                 continue;
+            };
+            let is_wanted = match names {
+                Names::Objects => true,
+                Names::Unfinished => unfinished.is_some(),
             };
             let stat = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => continue, // Deleted meanwhile.
                 other => other?,
             };
             match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile if key.as_str().starts_with(prefix) => {
+                FileType::RegularFile if is_wanted && key.as_str().starts_with(prefix) => {
                     found.push(ObjectInfo {
                         key,
                         bytes: u64::try_from(stat.st_size).unwrap_or(0),
@@ -213,7 +238,7 @@ impl Root {
                         continue;
                     }
                     match rustix::fs::openat(&directory, name, DIRECTORY, Mode::empty()) {
-                        Ok(fd) => self.walk(fd, below, prefix, depth + 1, found)?,
+                        Ok(fd) => self.walk(fd, below, (prefix, names), depth + 1, found)?,
                         Err(Errno::NOENT) => {}
                         Err(errno) => return Err(errno.into()),
                     }

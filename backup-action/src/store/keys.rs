@@ -10,6 +10,9 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
+/// The directory of receipts.
+const RECEIPTS: &str = "receipts";
+
 /// What a file is called while it is being written; never part of a key.
 pub(crate) const PARTIAL: &str = ".partial";
 
@@ -42,6 +45,12 @@ const ARCHIVE: &str = ".sql.gz";
 const INDEX: &str = ".index.json.gz";
 const MANIFEST: &str = ".manifest.json";
 
+/// In front of the keys of the archive tier.
+const ARCHIVED: &str = "archive/";
+
+/// The length of `2026-01-18_02-00-01Z`.
+const TIME_BYTES: usize = 20;
+
 impl BackupKeys {
     fn of_stem(stem: &str) -> Self {
         Self {
@@ -52,16 +61,66 @@ impl BackupKeys {
     }
 
     /// The keys of the backup that `key` is a manifest of; none when it is not one of ours, which
-    /// lie in a directory of their month directly below the store's root.
+    /// lie in a directory of their month, directly below the store's root or below `archive/`.
     pub fn of_manifest(key: &Key) -> Option<Self> {
         let stem = key.0.strip_suffix(MANIFEST)?;
-        let (month, name) = stem.rsplit_once('/')?;
+        let (month, name) = stem
+            .strip_prefix(ARCHIVED)
+            .unwrap_or(stem)
+            .rsplit_once('/')?;
         (is_month(month) && name.starts_with("backup_")).then(|| Self::of_stem(stem))
     }
 
     /// When the dump started, as the names say it; none when they do not. The manifest decides.
     pub fn started_at(&self) -> Option<Timestamp> {
-        time_of(self.manifest.split().1.strip_prefix("backup_")?)
+        let time = self.manifest.split().1.strip_prefix("backup_")?;
+        parse_time(time.get(..TIME_BYTES)?)
+    }
+
+    /// The keys of the backup that `key` is the archive or the index of, when it is named exactly
+    /// as backups are: in the directory of its own month, with a whole time. What is taken for a
+    /// leftover may be deleted, so nothing that somebody else could have named comes close.
+    pub fn of_part(key: &Key) -> Option<Self> {
+        let stem = [ARCHIVE, INDEX]
+            .iter()
+            .find_map(|suffix| key.0.strip_suffix(suffix))?;
+        let (month, name) = stem
+            .strip_prefix(ARCHIVED)
+            .unwrap_or(stem)
+            .rsplit_once('/')?;
+        let rest = name.strip_prefix("backup_")?;
+        let (time, rest) = rest.split_at_checked(TIME_BYTES)?;
+        let is_ours = is_month(month)
+            && time.starts_with(month)
+            && parse_time(time).is_some()
+            && (rest.is_empty() || rest.starts_with('_'));
+        is_ours.then(|| Self::of_stem(stem))
+    }
+
+    /// Where the copy of this backup lies in the archive tier.
+    pub fn archived(&self) -> Self {
+        match self.is_archived() {
+            true => self.clone(),
+            false => Self::of_stem(&format!("{ARCHIVED}{}", self.stem())),
+        }
+    }
+
+    /// Where the backup lies, or lay, of which this may be the copy in the archive tier.
+    pub fn original(&self) -> Self {
+        let stem = self.stem();
+        Self::of_stem(stem.strip_prefix(ARCHIVED).unwrap_or(stem))
+    }
+
+    /// Whether these are the names of a copy in the archive tier.
+    pub fn is_archived(&self) -> bool {
+        self.manifest.0.starts_with(ARCHIVED)
+    }
+
+    fn stem(&self) -> &str {
+        self.archive
+            .0
+            .strip_suffix(ARCHIVE)
+            .unwrap_or(&self.archive.0)
     }
 }
 
@@ -81,16 +140,26 @@ impl Key {
     /// The receipt of a `gate` or `drill`; `id` is the verdict, the run, or both.
     pub fn receipt(kind: &str, started: Timestamp, id: &str) -> Key {
         Key(format!(
-            "receipts/{}/{}_{}.json",
+            "{RECEIPTS}/{}/{}_{}.json",
             encode_segment(kind.as_bytes()),
             time(started),
             encode_segment(id.as_bytes())
         ))
     }
 
-    /// When the run of this receipt started, as its name says it. The receipt decides.
-    pub fn receipt_started_at(&self) -> Option<Timestamp> {
-        time_of(self.split().1)
+    /// When the run started whose receipt has this key, by its name.
+    pub fn receipt_time(&self) -> Option<Timestamp> {
+        let (directories, name) = self.split();
+        let [RECEIPTS, _] = directories[..] else {
+            return None;
+        };
+        let (time, rest) = name.split_at_checked(TIME_BYTES)?;
+        (rest.starts_with('_') && rest.ends_with(".json")).then(|| parse_time(time))?
+    }
+
+    /// Whether a probe wrote this object.
+    pub fn is_probe(&self) -> bool {
+        self.0.starts_with("probes/probe_")
     }
 
     /// How to restore with `psql` and `gunzip` alone.
@@ -181,12 +250,12 @@ fn time(at: Timestamp) -> impl fmt::Display {
     at.strftime("%Y-%m-%d_%H-%M-%SZ")
 }
 
-/// The time at the start of a name: the other way round.
-fn time_of(name: &str) -> Option<Timestamp> {
-    const LENGTH: usize = "2026-01-18_02-00-01Z".len();
-    DateTime::strptime("%Y-%m-%d_%H-%M-%SZ", name.get(..LENGTH)?)
-        .and_then(|time| TimeZone::UTC.to_timestamp(time))
-        .ok()
+/// The time that [`time`] wrote.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let civil = DateTime::strptime("%Y-%m-%d_%H-%M-%SZ", text).ok()?;
+    let at = TimeZone::UTC.to_timestamp(civil).ok()?;
+    // Only one text is written for a time.
+    (time(at).to_string() == text).then_some(at)
 }
 
 /// A name of any bytes as (part of) one segment: `[A-Za-z0-9_-]`, dots that do not lead, and `%XX`
@@ -262,7 +331,7 @@ mod tests {
             Key::receipt("gate", at("2026-01-18T02:00:01Z"), "passed_77").as_str(),
             "receipts/gate/2026-01-18_02-00-01Z_passed_77.json"
         );
-        let of = |name: &str| Key::parse(name).unwrap().receipt_started_at();
+        let of = |name: &str| Key::parse(name).unwrap().receipt_time();
         assert_eq!(
             of("receipts/gate/2026-01-18_02-00-01Z_passed_77.json"),
             Some(at("2026-01-18T02:00:01Z"))
@@ -290,6 +359,64 @@ mod tests {
             assert_eq!(of(&format!("{directory}{name}")), None, "{directory}");
         }
         assert_eq!(of("2026-01/2026-01-18.manifest.json"), None);
+    }
+
+    #[test]
+    fn the_archive_tier_mirrors_the_names() {
+        let keys = Key::backup(at("2026-01-18T02:00:01Z"), None);
+        let archived = keys.archived();
+        assert_eq!(
+            archived.manifest.as_str(),
+            "archive/2026-01/backup_2026-01-18_02-00-01Z.manifest.json"
+        );
+        assert!(archived.is_archived() && !keys.is_archived());
+        assert_eq!(archived.archived(), archived);
+        assert_eq!(archived.original(), keys);
+        assert_eq!(BackupKeys::of_manifest(&archived.manifest), Some(archived));
+    }
+
+    #[test]
+    fn only_exact_names_can_be_leftovers() {
+        let of = |text: &str| BackupKeys::of_part(&Key::parse(text).unwrap());
+        let keys = Key::backup(at("2026-01-18T02:00:01Z"), None);
+        for part in [&keys.archive, &keys.index, &keys.archived().archive] {
+            assert!(of(part.as_str()).is_some(), "{part}");
+        }
+        assert!(of("2026-01/backup_2026-01-18_02-00-01Z_x.sql.gz").is_some());
+        for text in [
+            "2026-01/backup_2026-01-18_02-00-01Z.manifest.json",
+            "2026-01/backup_2026-01-18_02-00-01Z.sql.gz.bak",
+            "2026-01/backup_2026-01-18.sql.gz",
+            "2026-01/backup_2026-01-18_02-00-01Zx.sql.gz",
+            "2026-01/backup_2026-01-18_25-00-01Z.sql.gz",
+            "2026-01/backup_2026-02-18_02-00-01Z.sql.gz",
+            "2026-01/backup_20260118_0200.sql.gz",
+            "2026-01/mybackup_2026-01-18_02-00-01Z.sql.gz",
+            "x/2026-01/backup_2026-01-18_02-00-01Z.sql.gz",
+            "archive/archive/2026-01/backup_2026-01-18_02-00-01Z.sql.gz",
+            "backup_2026-01-18_02-00-01Z.sql.gz",
+            "2026-01/backup_2026-01-1\u{e9}.sql.gz",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn receipts_say_when_in_their_names() {
+        let started = at("2026-01-18T02:00:01Z");
+        assert_eq!(
+            Key::receipt("gate", started, "passed").receipt_time(),
+            Some(started)
+        );
+        for text in [
+            "receipts/2026-01-18_02-00-01Z_passed.json",
+            "receipts/gate/2026-01-18_02-00-01Z.json",
+            "receipts/gate/2026-01-18_02-00-61Z_x.json",
+            "receipts/gate/notes.json",
+            "other/gate/2026-01-18_02-00-01Z_passed.json",
+        ] {
+            assert_eq!(Key::parse(text).unwrap().receipt_time(), None, "{text}");
+        }
     }
 
     #[test]

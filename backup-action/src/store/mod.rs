@@ -14,18 +14,24 @@ pub mod keys;
 mod probe;
 mod s3;
 mod s3_abort;
+mod s3_bucket;
 mod s3_config;
+mod s3_copy;
 mod s3_error;
 mod s3_multipart;
 mod s3_put;
 mod s3_read;
 mod s3_state;
+mod s3_unfinished;
 mod s3_upload;
+mod upkeep;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use keys::{BackupKeys, Key};
 pub use probe::{Capabilities, Checksums};
+pub use s3_bucket::{Bucket, LifecycleRule};
 pub use s3_config::{S3Config, S3Credentials, Sse, Timeouts};
+pub use upkeep::{Copied, CopyRequest, Held, Standing, Unfinished};
 
 use anyhow::Result;
 use bytes::Bytes;

@@ -155,6 +155,22 @@ impl S3Store {
         Ok(store)
     }
 
+    /// The same store, which asks for another storage class.
+    pub(super) fn with_storage_class(&self, class: Option<String>) -> Self {
+        let copied = |flag: &AtomicBool| AtomicBool::new(flag.load(Ordering::Relaxed));
+        Self(Arc::new(Inner {
+            client: self.client.clone(),
+            config: S3Config {
+                storage_class: class,
+                ..self.config.clone()
+            },
+            conditional_writes: copied(&self.conditional_writes),
+            checksums: copied(&self.checksums),
+            sums_believed: copied(&self.sums_believed),
+            clock: Arc::clone(&self.clock),
+        }))
+    }
+
     pub(super) fn url(&self, key: Option<&Key>) -> String {
         let (bucket, prefix) = (&self.config.bucket, &self.config.prefix);
         match key {

@@ -29,6 +29,8 @@ pub struct S3Config {
     pub max_concurrency: usize,
     /// A fixed part size instead of the computed one.
     pub part_bytes: Option<u64>,
+    /// Above this an object is copied in parts; S3 copies at most 5 GiB in one request.
+    pub max_copy_bytes: u64,
     /// Objects in one page of a listing; the store's own default without.
     pub list_page: Option<i32>,
     /// Keys to use instead of the environment's, profile's or role's.
@@ -155,6 +157,7 @@ impl S3Config {
             timeouts: Timeouts::default(),
             max_concurrency: 2,
             part_bytes: None,
+            max_copy_bytes: 5 * 1024 * 1024 * 1024,
             list_page: None,
             credentials: None,
         })
@@ -195,6 +198,15 @@ impl S3Config {
             endpoint: Some(endpoint.trim_end_matches('/').to_owned()),
             ..self
         })
+    }
+
+    /// The size of every part of a copy but the last. The store moves them by itself, so they are
+    /// large.
+    pub(super) fn copy_part_bytes(&self, bytes: u64) -> u64 {
+        const MIB: u64 = 1024 * 1024;
+        let needed = (bytes / 9_000).next_multiple_of(MIB);
+        self.part_bytes
+            .unwrap_or_else(|| needed.clamp(512 * MIB, 5 * 1024 * MIB))
     }
 
     /// The size of every part but the last: 8 MiB, more when `expected_bytes` needs more than

@@ -37,6 +37,13 @@ calls! {
     COMPLETE = "complete the upload of", "CompleteMultipartUpload", "s3:PutObject";
     ABORT = "abort the upload of", "AbortMultipartUpload", "s3:AbortMultipartUpload";
     LIST_UPLOADS = "list the unfinished uploads of", "ListMultipartUploads", "s3:ListBucketMultipartUploads";
+    COPY = "copy", "CopyObject", "s3:GetObject and s3:PutObject";
+    COPY_PART = "copy a part of", "UploadPartCopy", "s3:GetObject and s3:PutObject";
+    TAG = "tag", "PutObjectTagging", "s3:PutObjectTagging";
+    TAGS = "read the tags of", "GetObjectTagging", "s3:GetObjectTagging";
+    VERSIONING = "read the versioning of", "GetBucketVersioning", "s3:GetBucketVersioning";
+    OBJECT_LOCK = "read the object lock of", "GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration";
+    LIFECYCLE = "read the lifecycle rules of", "GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration";
     LIST_PARTS = "list the parts of", "ListParts", "s3:ListMultipartUploadParts";
 }
 
@@ -270,7 +277,10 @@ fn explain_no(
 
 fn arn(config: &S3Config, call: Call) -> String {
     let bucket = &config.bucket;
-    if call.right.starts_with("s3:List") && call.right != Call::LIST_PARTS.right {
+    let is_of_bucket = ["s3:List", "s3:GetBucket", "s3:GetLifecycle"]
+        .iter()
+        .any(|start| call.right.starts_with(start));
+    if is_of_bucket && call.right != Call::LIST_PARTS.right {
         return format!("arn:aws:s3:::{bucket}");
     }
     match config.prefix.as_str() {

@@ -240,17 +240,22 @@ impl S3Store {
         Err(nonsense(Call::LIST, &target, "never ends"))
     }
 
-    pub(super) async fn delete(&self, key: &Key) -> Result<()> {
+    /// Removes an object; whether a version of it stays.
+    pub(super) async fn remove(&self, key: &Key) -> Result<bool> {
         let request = self
             .client
             .delete_object()
             .bucket(&self.config.bucket)
             .key(self.object(key));
         match patiently(|| request.clone().send()).await {
-            Ok(_) => Ok(()),
-            Err(error) if code(&error) == Some("NoSuchKey") => Ok(()),
+            Ok(answer) => Ok(answer.delete_marker() == Some(true)),
+            Err(error) if code(&error) == Some("NoSuchKey") => Ok(false),
             Err(error) => Err(self.explain(Call::DELETE, &self.url(Some(key)), error)),
         }
+    }
+
+    pub(super) async fn delete(&self, key: &Key) -> Result<()> {
+        self.remove(key).await.map(|_| ())
     }
 }
 
@@ -270,6 +275,6 @@ pub(super) fn info(key: &Key, head: &HeadObjectOutput) -> ObjectInfo {
     }
 }
 
-fn timestamp(at: &DateTime) -> Option<Timestamp> {
+pub(super) fn timestamp(at: &DateTime) -> Option<Timestamp> {
     Timestamp::from_second(at.secs()).ok()
 }

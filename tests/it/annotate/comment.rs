@@ -57,6 +57,14 @@ fn one_comment_says_what_grew_and_is_updated() {
         ended.all()
     );
     assert_eq!(commands(&ended, "warning"), Vec::<&str>::new());
+    // A receipt may say that its run is anywhere; only runs of this repository are linked.
+    let run = "](https://github.com/acme/payroll/actions/runs/4711/attempts/2)";
+    assert_eq!(body.matches(run).count(), 2, "{body}");
+    let elsewhere = pull
+        .run(world)
+        .env("GITHUB_SERVER_URL", "https://ghes.example");
+    let ended = succeeds(elsewhere.arg("--dry-run"));
+    assert!(!ended.screen().contains("]("), "{}", ended.all());
 
     let ended = succeeds(pull.run(world));
     assert!(

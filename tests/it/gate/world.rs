@@ -109,13 +109,14 @@ impl Snapshot {
         found.first().map(|key| (*key).clone())
     }
 
-    /// The names of all objects that end so.
+    /// The names of all objects that end so, but for those of the archive tier: the first backup of
+    /// a month has a copy there.
     pub(crate) fn ending(&self, suffix: &str) -> Vec<&str> {
         self.local
             .keys()
             .chain(self.remote.keys())
             .map(String::as_str)
-            .filter(|key| key.ends_with(suffix))
+            .filter(|key| key.ends_with(suffix) && !key.starts_with("archive/"))
             .collect()
     }
 }

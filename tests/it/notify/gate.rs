@@ -346,19 +346,19 @@ fn drills_are_told_without_the_answers_to_questions() {
     let world = World::local(cluster);
     world.passes(world.gate());
     let ears = Ears::new();
-    let drill = |question: &str| {
+    let drill = |question: &str, flags: &[&str]| {
         let run = ears.on(world.run("drill")).args(&["--engine", "local"]);
         let config = run.dir().join("config.toml");
         fs::write(&config, question).unwrap();
         let run = run.env("BACKUP_ACTION_PG_BIN_DIR", &cluster.bin_dir);
-        run.arg("--config").arg(config).end()
+        run.arg("--config").arg(config).args(flags).end()
     };
     let question = |expected: &str| {
         format!(
             "[[drill.question]]\nname = \"tenants\"\ndatabase = \"nostromo\"\nsql = \"SELECT 'row of data'\"\n{expected}\n"
         )
     };
-    let ended = drill(&question("equals = \"another\""));
+    let ended = drill(&question("equals = \"another\""), &[]);
     assert_eq!(ended.code, 1, "{}", ended.all());
     assert!(ended.screen().contains("row of data"), "{}", ended.all());
     let heard = ears.hook.heard();
@@ -376,8 +376,15 @@ fn drills_are_told_without_the_answers_to_questions() {
     assert!(!text.contains("row of data"), "{text}");
     assert_eq!(ears.beats(), 0);
 
+    // Without rows it is no drill: it ends no trouble, and is no sign of life.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
-    let ended = drill(&question("equals = \"row of data\""));
+    let ended = drill("", &["--schema-only"]);
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    ears.heard_nothing();
+    assert_eq!(ears.beats(), 0);
+
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let ended = drill(&question("equals = \"row of data\""), &[]);
     assert_eq!(ended.code, 0, "{}", ended.all());
     let (text, _) = ears.heard("recovery");
     assert!(text.contains("✅ Restore drill of "), "{text}");

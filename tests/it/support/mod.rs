@@ -7,8 +7,9 @@
 
 pub(crate) mod browser;
 pub(crate) mod cluster;
-pub(crate) mod mail;
 pub(crate) mod github;
+pub(crate) mod mail;
+pub(crate) mod moto;
 pub(crate) mod past;
 pub(crate) mod peer;
 pub(crate) mod run;

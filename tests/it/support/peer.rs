@@ -42,6 +42,10 @@ pub(crate) enum Fault {
     TruncatedBody,
     /// Bytes that are no HTTP.
     Garbage,
+    /// The answer has another `Date`.
+    Date(&'static str),
+    /// A word of the answer's body is another one.
+    Word(&'static str, &'static str),
     /// The answer comes byte by byte with this pause.
     SlowDrip(Duration),
 }
@@ -87,6 +91,8 @@ pub(crate) enum When {
     First(Action),
     /// Every request of a kind.
     Every(Action),
+    /// The requests of a kind, from this one on (the first is 0).
+    From(Action, usize),
     /// Every request of a kind whose target holds this text.
     Target(Action, &'static str),
     /// Every request.
@@ -196,7 +202,10 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
         let mut script = state.script.lock().expect("no test panicked in here");
         let index = script.seen.len();
         let first = !script.seen.iter().any(|seen| seen.action == action);
+        let earlier = script.seen.iter().filter(|seen| seen.action == action);
+        let earlier = earlier.count();
         let fits = |when: &When| match *when {
+            When::From(wanted, first) => wanted == action && earlier >= first,
             When::Index(wanted) => wanted == index,
             When::First(wanted) => first && wanted == action,
             When::Every(wanted) => wanted == action,
@@ -223,6 +232,10 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
         Some(Fault::Forbidden403) => client.write_all(&error(403, "AccessDenied"))?,
         Some(Fault::NotFound404) => client.write_all(&error(404, "NoSuchKey"))?,
         Some(Fault::Ok200WithErrorBody) => client.write_all(&error(200, "InternalError"))?,
+        Some(Fault::Date(date)) => client.write_all(&dated(&forward(&request)?, date))?,
+        Some(Fault::Word(from, to)) => {
+            client.write_all(&reworded(&forward(&request)?, from, to))?
+        }
         Some(Fault::ResetBefore) => {}
         Some(Fault::ResetAfterApplied) => drop(forward(&request)?),
         Some(Fault::Status500AfterApplied) => {
@@ -335,6 +348,41 @@ fn exchange(upstream: SocketAddr, request: &Request) -> std::io::Result<Vec<u8>>
     let mut answer = Vec::new();
     server.read_to_end(&mut answer)?;
     Ok(answer)
+}
+
+/// The answer with another word in its body, and the length that goes with it.
+fn reworded(answer: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let (head, body) = answer.split_at(head_length(answer).unwrap_or(0));
+    let Ok(text) = std::str::from_utf8(body) else {
+        return answer.to_vec();
+    };
+    if !text.contains(from) {
+        return answer.to_vec();
+    }
+    let body = text.replace(from, to);
+    let head = String::from_utf8_lossy(head).into_owned();
+    let lines = head.trim_end().split("\r\n");
+    let mut out: String = lines
+        .filter(|line| !line.to_ascii_lowercase().starts_with("content-length:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    out.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    out.into_bytes()
+}
+
+/// The answer with another `Date`.
+fn dated(answer: &[u8], date: &str) -> Vec<u8> {
+    let head = head_length(answer).unwrap_or(0);
+    let lines = String::from_utf8_lossy(&answer[..head]).into_owned();
+    let lines = lines.trim_end().split("\r\n");
+    let mut out: String = lines
+        .filter(|line| !line.to_ascii_lowercase().starts_with("date:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    out.push_str(&format!("Date: {date}\r\n\r\n"));
+    let mut out = out.into_bytes();
+    out.extend_from_slice(&answer[head..]);
+    out
 }
 
 fn error(status: u16, code: &str) -> Vec<u8> {

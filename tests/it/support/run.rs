@@ -69,7 +69,7 @@ impl Run {
             .env("AWS_EC2_METADATA_DISABLED", "true");
         if matches!(
             name,
-            "gate" | "verify" | "restore" | "drill" | "verify-receipt"
+            "gate" | "verify" | "restore" | "drill" | "verify-receipt" | "prune"
         ) {
             command.arg("--report").arg(dir.path().join("report.json"));
         }

@@ -141,7 +141,7 @@ pub(crate) fn config(endpoint: &str, bucket: &str, prefix: &str) -> S3Config {
     }
 }
 
-fn ask<T, F>(endpoint: &str, work: impl FnOnce(Client) -> F + Send) -> T
+pub(crate) fn ask<T, F>(endpoint: &str, work: impl FnOnce(Client) -> F + Send) -> T
 where
     T: Send,
     F: Future<Output = T>,

@@ -33,7 +33,8 @@ pub(super) async fn backups(
                 error::one_line(error)
             ));
         }
-        for found in contents.backups {
+        // The archive tier has what the retention has taken out of the others.
+        for found in contents.backups.into_iter().chain(contents.archived) {
             let is_known = all.iter().any(|known| {
                 known.manifest.started_at == found.manifest.started_at
                     && known.manifest.archive.dump_sha256 == found.manifest.archive.dump_sha256

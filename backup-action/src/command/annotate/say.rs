@@ -1,9 +1,9 @@
 //! Where `annotate` says what it found: standard output, the job summary, annotations, and what
 //! became of the comment.
 
+use crate::command::answer::warn;
 use crate::command::{Context, print, say};
 use crate::config::OutputFormat;
-use crate::error;
 use crate::github::api_error::ApiError;
 use crate::github::commands::{self, Level};
 use crate::github::output;
@@ -115,10 +115,7 @@ fn tell_runner(context: &Context, sizes: &Sizes, text: &str) {
     if let Some(path) = &runner.summary
         && let Err(error) = output::write_summary(path, text)
     {
-        say(&format!(
-            "{}\n",
-            commands::annotation(Level::Warning, "backup-action", &error::one_line(&error))
-        ));
+        warn(Some(runner), &error);
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn touches(
     if files.is_empty() {
         return (Vec::new(), 0);
     }
-    let tables = match publish::load_index(&head.store, &head.manifest).await {
+    let tables = match publish::load_index(&head.store, &head.keys.index, &head.manifest).await {
         Ok(index) => Tables::of(&index),
         Err(error) => {
             notes.push(format!(

@@ -10,7 +10,7 @@ pub(super) mod stream_checks;
 
 use super::journal::Journal;
 use super::past::Earlier;
-use super::{Context, receipts, stores};
+use super::{Context, prune, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
 use crate::manifest::{self, DatabaseSummary, Source};
@@ -108,6 +108,10 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         let copies = published.copies.iter();
         let copies: Vec<Store> = copies.map(|copy| copy.store.clone()).collect();
         record::recovery_texts(context, journal, &published.manifest, &copies).await;
+        // A gate that found anything wrong deletes nothing.
+        if !journal.is_closed() {
+            prune::after_gate(context, journal, &copies).await;
+        }
         receipts::store(context, journal, &copies, Kind::Gate).await;
     }
     journal.took(Step::Publish, begun);
