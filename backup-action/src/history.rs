@@ -1,8 +1,12 @@
 //! Sizes over time, growth, and the baseline to compare with: pure rules over manifests. No I/O.
 
+pub mod calendar;
 pub mod growth;
+#[cfg(test)]
+mod samples;
 pub mod series;
 pub mod summary;
+pub mod tenants;
 
 use crate::archive::index::Name;
 use crate::manifest::{DatabaseSummary, Manifest};
@@ -113,29 +117,9 @@ pub fn month_before(now: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use super::samples::database;
     use super::*;
-    use crate::manifest::SchemaSummary;
-
-    pub(crate) fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
-        DatabaseSummary {
-            name: name.into(),
-            bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),
-            rows: 1,
-            tables: 1,
-            schemas: schemas
-                .iter()
-                .map(|(name, bytes)| SchemaSummary {
-                    name: (*name).into(),
-                    bytes: *bytes,
-                    rows: 1,
-                    tables: 1,
-                })
-                .collect(),
-            extensions: Vec::new(),
-            collation_version: None,
-        }
-    }
 
     #[test]
     fn what_came_and_what_went_is_in_the_deltas() {

@@ -2,7 +2,7 @@
 //! output that the deploy job reads can change the exit status; everything else is a warning.
 
 use super::journal::Finished;
-use super::{Context, ExitStatus, history, print, rendered, reported, say};
+use super::{Context, ExitStatus, page, print, rendered, reported, say};
 use crate::check::Verdict;
 use crate::error;
 use crate::github::commands;
@@ -21,7 +21,7 @@ pub(crate) async fn give(
 ) -> ExitStatus {
     let files = Files::of(context);
     let past = match &files.html {
-        Some(_) => Some(history::past(context, &finished.report, status).await),
+        Some(_) => Some(page::past(context, &finished.report, status).await),
         None => None,
     };
     // The outputs come first: when they fail, everything after them says so.

@@ -15,6 +15,7 @@ mod internals;
 mod journal;
 mod list;
 mod notify;
+mod page;
 mod past;
 mod proving;
 mod prune;
@@ -113,7 +114,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
             let run = judged(context, outputs, "gate", async |j| {
                 gate::run(context, j).await
             });
-            deployment::recorded(context, run).await
+            Box::pin(deployment::recorded(context, run)).await
         }
         "restore" if context.config.restore.plan => {
             finish_plain(interruptible(restore::plan(context)).await)
@@ -150,7 +151,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         }
         "doctor" => finish_plain(interruptible(doctor::run(context)).await),
         "notify" => finish_plain(interruptible(notify::run(context)).await),
-        "annotate" => finish_plain(interruptible(annotate::run(context)).await),
+        "annotate" => finish_plain(interruptible(Box::pin(annotate::run(context))).await),
         "history" => finish_plain(interruptible(history::run(context)).await),
         "list" => finish_plain(interruptible(list::run(context)).await),
         "show" => finish_plain(interruptible(show::run(context)).await),
@@ -210,7 +211,8 @@ async fn judged(
     let file_size_limit = signals::file_size_limit();
     let display = display::Display::start(&context.progress);
     let ended = tokio::select! {
-        ended = run(&mut journal) => End::Itself(ended),
+        // On the heap: the futures of all commands inside one another are deeper than rustc looks.
+        ended = Box::pin(run(&mut journal)) => End::Itself(ended),
         signal = interrupted() => End::Signal(signal),
         () = tokio::time::sleep(context.config.timeout) => End::Deadline,
     };
@@ -270,7 +272,7 @@ async fn judged(
         ));
     }
     let own_receipt = finished.receipt_key.as_deref();
-    tell::tell(context, &finished.report, own_receipt, signalled).await;
+    Box::pin(tell::tell(context, &finished.report, own_receipt, signalled)).await;
     status
 }
 

@@ -244,7 +244,7 @@ fn schemas(databases: &[DatabaseSummary]) -> impl Iterator<Item = (&Name, &Name,
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::database;
+    use super::super::samples::database;
     use super::*;
     use proptest::prelude::*;
 

@@ -1,12 +1,12 @@
 //! Backups and runs as one series a cluster, and what a series says by month and day. Two clusters
 //! that share a prefix are never mixed; a backup that lies in several stores is one.
 
-use super::{Amount, month_before, nearest_by};
-use crate::archive::index::{Name, Sha256Digest};
+use super::{month_before, nearest_by};
+use crate::archive::index::Sha256Digest;
 use crate::manifest::{DatabaseSummary, Manifest};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -277,38 +277,6 @@ pub struct Month {
     pub change_percent: Option<f64>,
 }
 
-/// One day of the calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Day {
-    /// The day, UTC.
-    pub date: Date,
-    /// Verified backups that were started on it.
-    pub backups: u64,
-    /// Gates that stayed closed.
-    pub failed_gates: u64,
-    /// Drills that passed.
-    pub drills_passed: u64,
-    /// Drills that did not.
-    pub drills_failed: u64,
-    /// Whether a backup was due and there is none.
-    pub is_gap: bool,
-}
-
-/// A schema of the newest backup.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tenant {
-    /// Its database.
-    pub database: Name,
-    /// Its name.
-    pub schema: Name,
-    /// What it holds.
-    pub now: Amount,
-    /// What it held in the baseline; none when it was not there, or there is no baseline.
-    pub before: Option<Amount>,
-    /// Its bytes in up to twelve backups, oldest first.
-    pub trend: Vec<u64>,
-}
-
 /// The day of a time, UTC.
 pub fn day(time: Timestamp) -> Date {
     TimeZone::UTC.to_datetime(time).date()
@@ -359,122 +327,6 @@ impl Series {
         months
     }
 
-    /// The days from the first of the series, at most `most` of them, to that of `now`. A day is a
-    /// gap when no backup was started within the usual distance before its end; the day of `now`
-    /// is not over.
-    pub fn days(&self, now: Timestamp, most: i64) -> Vec<Day> {
-        let today = day(now);
-        let mut days: BTreeMap<Date, Day> = BTreeMap::new();
-        let mut at = |time: Timestamp, change: fn(&mut Day)| {
-            let date = day(time);
-            change(days.entry(date).or_insert(Day {
-                date,
-                backups: 0,
-                failed_gates: 0,
-                drills_passed: 0,
-                drills_failed: 0,
-                is_gap: false,
-            }));
-        };
-        for backup in &self.backups {
-            at(backup.started_at, |day| day.backups += 1);
-        }
-        for gate in &self.failed_gates {
-            at(gate.started_at, |day| day.failed_gates += 1);
-        }
-        for drill in &self.drills {
-            match drill.passed {
-                true => at(drill.finished_at, |day| day.drills_passed += 1),
-                false => at(drill.finished_at, |day| day.drills_failed += 1),
-            }
-        }
-        let usual = self.usual_days();
-        let earliest = today.checked_sub((most.max(1) - 1).days());
-        let first = match (days.keys().next(), earliest) {
-            (Some(first), Ok(earliest)) => (*first).max(earliest),
-            _ => return Vec::new(),
-        };
-        let mut last_backup: Option<Date> = days
-            .range(..first)
-            .rev()
-            .find(|(_, day)| day.backups > 0)
-            .map(|(date, _)| *date);
-        let mut shown = Vec::new();
-        for date in first.series(1.day()).take_while(|date| *date <= today) {
-            let mut day = days.get(&date).copied().unwrap_or(Day {
-                date,
-                backups: 0,
-                failed_gates: 0,
-                drills_passed: 0,
-                drills_failed: 0,
-                is_gap: false,
-            });
-            if day.backups > 0 {
-                last_backup = Some(date);
-            }
-            let since = last_backup.map(|last| days_between(last, date));
-            day.is_gap = date < today && since.is_some_and(|since| since >= usual);
-            shown.push(day);
-        }
-        shown
-    }
-
-    /// Whether a day that is over has no backup although one was due.
-    pub fn is_overdue(&self, now: Timestamp) -> bool {
-        self.newest().is_some_and(|newest| {
-            days_between(day(newest.started_at), day(now)) > self.usual_days()
-        })
-    }
-
-    /// The usual distance of two backups in days: the median, at least one.
-    fn usual_days(&self) -> i64 {
-        let mut dates: Vec<Date> = self.backups.iter().map(|b| day(b.started_at)).collect();
-        dates.dedup();
-        let mut distances: Vec<i64> = dates
-            .windows(2)
-            .map(|pair| days_between(pair[0], pair[1]))
-            .collect();
-        distances.sort_unstable();
-        distances
-            .get(distances.len() / 2)
-            .copied()
-            .unwrap_or(1)
-            .max(1)
-    }
-
-    /// The schemas of the newest backup, largest first.
-    pub fn tenants(&self) -> Vec<Tenant> {
-        let Some(newest) = self.newest() else {
-            return Vec::new();
-        };
-        let baseline = self.baseline().map(amounts);
-        let sampled: Vec<_> = self.sampled(12).into_iter().map(amounts).collect();
-        let mut tenants: Vec<Tenant> = amounts(newest)
-            .into_iter()
-            .map(|(name, now)| Tenant {
-                database: name.0.clone(),
-                schema: name.1.clone(),
-                now,
-                before: baseline.as_ref().and_then(|b| b.get(&name).copied()),
-                trend: sampled
-                    .iter()
-                    .map(|amounts| amounts.get(&name).map_or(0, |amount| amount.bytes))
-                    .collect(),
-            })
-            .collect();
-        tenants.sort_by_key(|tenant| std::cmp::Reverse(tenant.now.bytes));
-        tenants
-    }
-
-    /// Up to `most` backups, evenly spread, the newest among them.
-    fn sampled(&self, most: usize) -> Vec<&Backup> {
-        let count = self.backups.len();
-        let shown = most.min(count);
-        (1..=shown)
-            .map(|i| &self.backups[i * count / shown - 1])
-            .collect()
-    }
-
     /// Drills and closed gates of the series that did not pass.
     pub fn failures(&self) -> usize {
         self.failed_gates.len() + self.drills.iter().filter(|drill| !drill.passed).count()
@@ -504,104 +356,10 @@ impl Series {
     }
 }
 
-fn days_between(from: Date, to: Date) -> i64 {
-    from.duration_until(to).as_hours() / 24
-}
-
-fn amounts(backup: &Backup) -> BTreeMap<(&Name, &Name), Amount> {
-    let mut found = BTreeMap::new();
-    for database in &backup.databases {
-        for schema in &database.schemas {
-            let amount = Amount {
-                bytes: schema.bytes,
-                rows: schema.rows,
-            };
-            found.insert((&database.name, &schema.name), amount);
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::database;
+    use super::super::samples::{drill, one, stored, time};
     use super::*;
-    use crate::manifest::{ArchiveSummary, Compression, KIND, Source};
-    use proptest::prelude::*;
-
-    fn time(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    fn stored(store: &str, cluster: &str, id: Option<&str>, at: &str, bytes: u64) -> Stored {
-        let started_at = time(at);
-        let key = format!(
-            "2026-01/backup_{}.sql.gz",
-            started_at.strftime("%Y-%m-%d_%H-%M-%SZ")
-        );
-        Stored {
-            store: store.to_owned(),
-            place: format!("{store}/{key}"),
-            manifest: Manifest {
-                format: 1,
-                kind: KIND.to_owned(),
-                tool: String::new(),
-                archive_key: key.clone(),
-                index_key: String::new(),
-                started_at,
-                finished_at: started_at,
-                source: Source {
-                    cluster: cluster.to_owned(),
-                    system_identifier: id.map(str::to_owned),
-                    server_version: String::new(),
-                    client_version: String::new(),
-                    role_passwords: true,
-                    bootstrap_role: None,
-                    pg_dumpall_args: Vec::new(),
-                },
-                archive: ArchiveSummary {
-                    key,
-                    dump_bytes: bytes,
-                    archive_bytes: bytes / 3,
-                    dump_sha256: Sha256Digest([1; 32]),
-                    archive_sha256: Sha256Digest([(bytes % 251) as u8; 32]),
-                    archive_crc64nvme: String::new(),
-                    rows: 1,
-                    members: 1,
-                },
-                index_bytes: 1,
-                index_sha256: Sha256Digest([1; 32]),
-                databases: vec![database("d", &[("a", bytes / 2), ("b", bytes / 4)])],
-                compression: Compression {
-                    format: "gzip".to_owned(),
-                    level: "auto".to_owned(),
-                    levels_used: [1, 1],
-                },
-                run: None,
-                checks: Vec::new(),
-            },
-        }
-    }
-
-    fn drill(at: &str, passed: bool) -> Drill {
-        Drill {
-            key: String::new(),
-            cluster: "prod".to_owned(),
-            system_identifier: Some("1".to_owned()),
-            finished_at: time(at),
-            passed,
-            restore_seconds: Some(1.0),
-            max_restore_seconds: None,
-            dump_bytes: 1,
-        }
-    }
-
-    fn one(stored: Vec<Stored>) -> Series {
-        let (mut all, not_counted) = series(stored, Vec::new(), Vec::new());
-        assert!(not_counted.is_empty(), "{not_counted:?}");
-        assert_eq!(all.len(), 1);
-        all.remove(0)
-    }
 
     #[test]
     fn a_backup_in_two_stores_is_one_and_two_clusters_are_two() {
@@ -693,100 +451,5 @@ mod tests {
                 ("2026-01-01".to_owned(), 1, 90, Some(-25.0))
             ]
         );
-    }
-
-    fn picture(days: &[Day]) -> String {
-        days.iter()
-            .map(|day| match (day.backups, day.is_gap) {
-                (0, true) => 'x',
-                (0, false) => '.',
-                _ => 'B',
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_gap_is_a_day_on_which_a_backup_was_due() {
-        let on = |dates: &[&str]| {
-            let all = dates
-                .iter()
-                .map(|date| stored("s", "p", None, &format!("{date}T02:00:00Z"), 9))
-                .collect();
-            one(all)
-        };
-        let days = |dates: &[&str], now: &str| picture(&on(dates).days(time(now), 400));
-        let daily = ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-06"];
-        assert_eq!(days(&daily, "2026-01-08T01:00:00Z"), "BBBxxBx.");
-        let weekly = ["2026-01-01", "2026-01-08", "2026-01-15"];
-        assert_eq!(
-            days(&weekly, "2026-01-24T01:00:00Z"),
-            "B......B......B......xx."
-        );
-        assert_eq!(days(&["2026-01-01"], "2026-01-01T05:00:00Z"), "B");
-        let overdue = |dates: &[&str], now: &str| on(dates).is_overdue(time(now));
-        assert!(!overdue(&daily, "2026-01-07T23:00:00Z"));
-        assert!(overdue(&daily, "2026-01-08T01:00:00Z"));
-        assert!(!overdue(&weekly, "2026-01-22T23:00:00Z"));
-        assert_eq!(
-            picture(&on(&weekly).days(time("2026-01-16T00:00:00Z"), 3)),
-            ".B."
-        );
-    }
-
-    #[test]
-    fn drills_and_failures_stand_on_their_day() {
-        let (all, _) = series(
-            vec![stored("s", "prod", Some("1"), "2026-01-01T02:00:00Z", 9)],
-            vec![
-                drill("2026-01-02T02:00:00Z", true),
-                drill("2026-01-02T03:00:00Z", false),
-            ],
-            Vec::new(),
-        );
-        let days = all[0].days(time("2026-01-02T09:00:00Z"), 400);
-        assert_eq!((days[1].drills_passed, days[1].drills_failed), (1, 1));
-        assert_eq!(all[0].failures(), 1);
-    }
-
-    #[test]
-    fn tenants_are_compared_with_the_backup_of_a_month_ago() {
-        let series = one(vec![
-            stored("s", "p", None, "2025-10-01T00:00:00Z", 40),
-            stored("s", "p", None, "2025-12-17T00:00:00Z", 80),
-            stored("s", "p", None, "2026-01-17T00:00:00Z", 100),
-            stored("s", "p", None, "2026-01-18T00:00:00Z", 120),
-        ]);
-        assert_eq!(series.baseline().unwrap().dump_bytes, 80);
-        let tenants = series.tenants();
-        assert_eq!(tenants[0].schema.to_lossy(), "a");
-        assert_eq!(tenants[0].now.bytes, 60);
-        assert_eq!(tenants[0].before.unwrap().bytes, 40);
-        assert_eq!(tenants[0].trend, [20, 40, 50, 60]);
-        let mut narrow = series;
-        narrow.narrow(Some("d"), Some("b"));
-        assert_eq!(narrow.newest().unwrap().dump_bytes, 30);
-        assert_eq!(narrow.newest().unwrap().archive_bytes, None);
-        narrow.narrow(Some("gone"), None);
-        assert!(narrow.backups.is_empty() && narrow.tenants().is_empty());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn no_time_breaks_the_calendar(seconds in proptest::collection::vec(0_i64..4_000_000_000, 0..6), now in 0_i64..4_000_000_000) {
-            let all = seconds.iter().map(|s| {
-                let at = Timestamp::from_second(*s).unwrap().to_string();
-                stored("s", "p", None, &at, 9)
-            }).collect();
-            let (all, _) = series(all, Vec::new(), Vec::new());
-            let now = Timestamp::from_second(now).unwrap();
-            for one in all {
-                let days = one.days(now, 30);
-                prop_assert!(days.len() <= 30);
-                prop_assert!(days.windows(2).all(|pair| pair[0].date < pair[1].date));
-                prop_assert!(!one.months().is_empty());
-            }
-        }
     }
 }

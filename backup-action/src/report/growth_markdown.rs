@@ -1,12 +1,12 @@
 //! What the job summary says about sizes over time.
 
 use super::folds::{code, details};
-use super::{Report, format, words};
+use super::{Report, format, growth_words};
 use crate::history::{Amount, Delta};
 
 /// ` · **+1.2 %** since yesterday`, for the row of the size.
 pub(super) fn changes(report: &Report) -> String {
-    words::growth(report)
+    growth_words::growth(report)
         .into_iter()
         .map(|(change, since)| format!(" · **{change}** {since}"))
         .collect()
@@ -14,7 +14,7 @@ pub(super) fn changes(report: &Report) -> String {
 
 /// The last sizes as bars.
 pub(super) fn sizes(report: &Report) -> String {
-    match words::sizes(report) {
+    match growth_words::sizes(report) {
         None => String::new(),
         Some((count, bars)) => format!("Sizes of the dump, last {count}: {bars}\n"),
     }

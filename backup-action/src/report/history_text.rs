@@ -2,7 +2,8 @@
 
 use super::escape::{self, MAX_NAME_CHARS};
 use super::format;
-use crate::history::series::{Backup, History, Identity, Month, Series, Tenant, percent};
+use crate::history::series::{Backup, History, Identity, Month, Series, percent};
+use crate::history::tenants::Tenant;
 
 /// Backups, months, tenants and runs of a block; the JSON has them all.
 const MAX_BACKUPS: usize = 14;

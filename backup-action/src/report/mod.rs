@@ -8,6 +8,7 @@ pub mod escape;
 mod folds;
 pub mod format;
 mod growth_markdown;
+pub mod growth_words;
 pub mod history_json;
 pub mod history_text;
 pub mod html;

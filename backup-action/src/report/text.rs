@@ -4,7 +4,7 @@
 use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
 use super::restored::Restored;
 use super::words::{self, Ending, Step};
-use super::{Report, format, restored_words};
+use super::{Report, format, growth_words, restored_words};
 use crate::check::{Check, Outcome};
 use std::fmt::Write as _;
 
@@ -152,14 +152,14 @@ pub fn ending(report: &Report, style: Style) -> String {
 
 /// `Size of the dump: +1.2 % since yesterday, +6.8 % in a month  ▁▂▂▃`
 fn push_growth(out: &mut String, report: &Report, style: Style) {
-    let growth: Vec<String> = words::growth(report)
+    let growth: Vec<String> = growth_words::growth(report)
         .into_iter()
         .map(|(change, since)| format!("{change} {since}"))
         .collect();
     if growth.is_empty() {
         return;
     }
-    let bars = words::sizes(report).map_or(String::new(), |(_, bars)| format!("  {bars}"));
+    let bars = growth_words::sizes(report).map_or(String::new(), |(_, bars)| format!("  {bars}"));
     let line = format!("Size of the dump: {}{bars}", growth.join(", "));
     push_wrapped(out, 2, &line, style, None);
 }

@@ -3,7 +3,8 @@
 
 use super::folded;
 use super::plot::{empty, key};
-use crate::history::series::{Day, Series};
+use crate::history::calendar::Day;
+use crate::history::series::Series;
 use crate::report::format;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};

@@ -3,7 +3,7 @@
 use super::{folded, name, prose, text};
 use crate::check::{Check, Outcome};
 use crate::report::words::{self, Ending};
-use crate::report::{Report, format, restored_words};
+use crate::report::{Report, format, growth_words, restored_words};
 
 /// Rows of a list; the JSON has them all.
 const MAX_ROWS: usize = 100;
@@ -119,7 +119,7 @@ fn facts(report: &Report) -> String {
             format::bytes(archive.dump_bytes),
             format::ratio(archive.ratio())
         );
-        for (change, since) in words::growth(report) {
+        for (change, since) in growth_words::growth(report) {
             size.push_str(&format!(" · {change} {since}"));
         }
         facts.push(("Size", text(&size)));

@@ -2,7 +2,8 @@
 
 use super::name;
 use super::plot::HEIGHT;
-use crate::history::series::{Series, Tenant};
+use crate::history::series::Series;
+use crate::history::tenants::Tenant;
 use crate::report::format;
 
 /// Rows that stand open, and rows at all.
