@@ -9,15 +9,17 @@ pub mod loose;
 mod properties;
 #[cfg(test)]
 mod simulation;
+pub mod stop;
 
 use crate::manifest::{Manifest, Source};
-use clock::{Clock, Distrust};
+use clock::Clock;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use stop::{Stop, cap};
 
 /// Where a backup lies. Each tier has its own limit, and keeps its own newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,7 +146,7 @@ pub struct Policy {
     pub archiving: bool,
     /// So many of the newest stay in each tier, whatever their age. Never 0.
     pub min_keep: usize,
-    /// More deletions than this in one tier are refused; see [`cap`] for what holds without it.
+    /// More deletions than this in one tier are refused; see [`stop::cap`] for what holds without it.
     pub max_delete: Option<usize>,
 }
 
@@ -162,11 +164,6 @@ impl Policy {
     pub fn longest(&self) -> Limit {
         self.local.longer(self.remote).longer(self.archive)
     }
-}
-
-/// How many of `total` may go in one run when nobody said otherwise: half of them, or 10.
-pub fn cap(total: usize, max_delete: Option<usize>) -> usize {
-    max_delete.unwrap_or((total / 2).max(10))
 }
 
 /// What happens to a backup.
@@ -203,61 +200,6 @@ impl fmt::Display for Decision {
             }
             Decision::Keep(Why::Needed(by)) => write!(f, "{by} needs it"),
             Decision::Delete(_, limit) => write!(f, "older than {limit}"),
-        }
-    }
-}
-
-/// Why a plan is not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The clocks cannot be believed.
-    Clock(Distrust),
-    /// It would delete more than a run may.
-    TooMany {
-        /// Where.
-        tier: Tier,
-        /// So many would go …
-        planned: usize,
-        /// … of so many …
-        total: usize,
-        /// … and no more than this may.
-        cap: usize,
-    },
-    /// It would leave nothing of a kind.
-    Everything(Tier),
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stop::Clock(distrust) => write!(f, "clock untrusted: {distrust}"),
-            Stop::TooMany {
-                tier,
-                planned,
-                total,
-                cap,
-            } => write!(
-                f,
-                "{planned} of {total} backups of the {tier} tier are too old, and one run deletes at most {cap}"
-            ),
-            Stop::Everything(tier) => {
-                write!(f, "the plan would leave no backup in the {tier} tier")
-            }
-        }
-    }
-}
-
-impl Stop {
-    /// What to do about it, as a sentence.
-    pub fn hint(&self) -> String {
-        match self {
-            Stop::Clock(distrust) => distrust.hint(),
-            Stop::TooMany { planned, .. } => format!(
-                "After a long pause this is right: look at `backup-action prune --dry-run`, then run `backup-action prune --max-delete {planned}` once."
-            ),
-            Stop::Everything(_) => {
-                "This is a fault of the program: nothing was deleted; please report it.".to_owned()
-            }
         }
     }
 }

@@ -76,7 +76,10 @@ pub fn consequence(report: &Report) -> &'static str {
         },
         ("drill", Ending::Failed) => "the backup did not come back as it went in, or not in time",
         ("drill", Ending::Error | Ending::Interrupted) => "nothing was proved",
-        ("prune", Ending::Passed) => "what is too old is gone",
+        ("prune", Ending::Passed) if with(report, Outcome::Warned).next().is_none() => {
+            "what is too old is gone"
+        }
+        ("prune", Ending::Passed) => "not everything that is too old is gone",
         ("prune", Ending::DryRun) => "dry run: nothing was deleted",
         ("prune", Ending::Failed) => "not everything that is too old is gone",
         ("prune", Ending::Error | Ending::Interrupted) => "the rest stays until the next run",

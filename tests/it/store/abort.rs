@@ -125,3 +125,45 @@ async fn a_slow_store_holds_the_sender_back() {
     handle.abort().await.unwrap();
     assert_eq!(server.open_uploads(&prefix), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_nobody_ends_are_found_when_they_are_idle() {
+    let Some(server) = SeaweedFs::start("unfinished uploads") else {
+        return;
+    };
+    let prefix = server.prefix("unfinished");
+    let store = open(small_parts(server.config(&prefix))).await;
+    let bytes = noise(2 * PART as usize, 9);
+    let names = [
+        "2026-01/backup_2026-01-18_02-00-01Z.sql.gz",
+        "2026-01/other.sql.gz",
+    ];
+    let mut uploads = Vec::new();
+    for name in names {
+        let mut upload = store
+            .create(&key(name), bytes.len() as u64)
+            .await
+            .expect("it begins");
+        send(&mut upload, &bytes).await.expect("it takes bytes");
+        uploads.push(upload);
+    }
+    let now = jiff::Timestamp::now();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let idle = |since| store.unfinished(since);
+    assert_eq!(idle(now - hour).await.expect("a listing"), []);
+    let found = idle(now + hour).await.expect("a listing");
+    let ours: Vec<_> = found.iter().filter(|upload| upload.is_ours()).collect();
+    assert_eq!((found.len(), ours.len()), (2, 1), "{found:?}");
+    assert_eq!(ours[0].key, key(names[0]));
+    store.discard(ours[0]).await.expect("it goes");
+    // Twice is no mistake.
+    store.discard(ours[0]).await.expect("it is gone");
+    assert_eq!(idle(now + hour).await.expect("a listing").len(), 1);
+    for upload in &uploads {
+        upload
+            .abort_handle()
+            .abort()
+            .await
+            .expect("the test leaves nothing");
+    }
+}

@@ -5,8 +5,8 @@ use crate::command::Context;
 use crate::command::stores::Found;
 use crate::error::Explained;
 use crate::manifest::{self, Manifest};
-use crate::pipeline::cleanup::{Ticket, Undo};
-use crate::store::{CopyRequest, Key, Store, StoreErrorKind};
+use crate::pipeline::cleanup::Undo;
+use crate::store::{BackupKeys, CopyRequest, Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
@@ -17,82 +17,24 @@ const CHUNK_BYTES: u64 = 8 * 1024 * 1024;
 /// Copies a backup of the remote tier. Returns the copy, and what is worth knowing.
 ///
 /// # Errors
-/// The copy could not be made or is not what was copied; nothing of it stays that could be taken
-/// for a backup.
+/// The copy could not be made or is not what was copied. What was made of it has no manifest: the
+/// next run proves it and goes on from there, or removes it when it is a day old. It is not taken
+/// back here: another gate may have proved it meanwhile, and be about to write its manifest.
 pub(super) async fn archive(
     context: &Context,
     found: &Found,
     class: &str,
 ) -> anyhow::Result<(Found, Option<String>)> {
     let store = &found.store;
-    let (from, to) = (&found.keys, found.keys.archived());
-    let manifest = &found.manifest;
-    let tickets = Mutex::new(Vec::new());
-    let copy = async {
-        let bytes = store.get(&from.manifest, manifest::MAX_BYTES).await?;
-        anyhow::ensure!(
-            Manifest::parse(&bytes)? == *manifest,
-            "the manifest of {} changed meanwhile",
-            store.locate(&from.archive)
-        );
-        let request = CopyRequest {
-            from: &from.archive,
-            to: &to.archive,
-            bytes: manifest.archive.archive_bytes,
-            crc64nvme: Some(&manifest.archive.archive_crc64nvme),
-            storage_class: Some(class),
-            content_type: "application/gzip",
-        };
-        let class_refused = one(context, store, &request, &tickets).await?;
-        proved(store, &to.archive, manifest).await?;
-
-        // Manifest and index stay readable at once, whatever the class of archives.
-        let request = CopyRequest {
-            from: &from.index,
-            to: &to.index,
-            bytes: manifest.index_bytes,
-            crc64nvme: None,
-            storage_class: None,
-            content_type: "application/gzip",
-        };
-        one(context, store, &request, &tickets).await?;
-        let index = store.get(&to.index, manifest.index_bytes).await?;
-        anyhow::ensure!(
-            Sha256::digest(&index)[..] == manifest.index_sha256.0,
-            "the copied index {} is not the one that the manifest names",
-            store.locate(&to.index)
-        );
-
-        let request = CopyRequest {
-            from: &from.manifest,
-            to: &to.manifest,
-            bytes: bytes.len() as u64,
-            content_type: "application/json",
-            ..request
-        };
-        one(context, store, &request, &tickets).await?;
-        anyhow::ensure!(
-            store.get(&to.manifest, manifest::MAX_BYTES).await? == bytes,
-            "the copied manifest {} differs from the original",
-            store.locate(&to.manifest)
-        );
-        Ok(class_refused)
-    };
-    let copied = copy.await;
-    let tickets = match tickets.into_inner() {
-        Ok(tickets) => tickets,
-        Err(poisoned) => poisoned.into_inner(),
-    };
-    // After an error they stay on the list, and are taken back at the end of the run.
-    let class_refused =
-        copied.with_context(|| format!("could not archive {}", store.locate(&from.archive)))?;
-    for ticket in tickets {
-        context.cleanup.disarm(ticket);
-    }
+    let to = found.keys.archived();
+    let class_refused = copy(context, found, &to, class).await.with_context(|| {
+        let place = store.locate(&found.keys.archive);
+        format!("could not archive {place}")
+    })?;
     let copy = Found {
         store: store.clone(),
         keys: to,
-        manifest: manifest.clone(),
+        manifest: found.manifest.clone(),
     };
     let note = class_refused.then(|| {
         format!("the store knows no storage class {class}; archives have the bucket's own")
@@ -100,30 +42,94 @@ pub(super) async fn archive(
     Ok((copy, note))
 }
 
-/// One object. One that is there already is from a run that was killed, and is proved like a copy.
-/// Returns whether the storage class was refused.
-async fn one(
+/// Archive, index, manifest, each proved before the next. Whether the storage class was refused.
+async fn copy(
     context: &Context,
-    store: &Store,
-    request: &CopyRequest<'_>,
-    tickets: &Mutex<Vec<Ticket>>,
+    found: &Found,
+    to: &BackupKeys,
+    class: &str,
 ) -> anyhow::Result<bool> {
-    let keep = |ticket: Ticket| match tickets.lock() {
-        Ok(mut tickets) => tickets.push(ticket),
-        Err(poisoned) => poisoned.into_inner().push(ticket),
+    let (store, from, manifest) = (&found.store, &found.keys, &found.manifest);
+    let bytes = store.get(&from.manifest, manifest::MAX_BYTES).await?;
+    anyhow::ensure!(
+        Manifest::parse(&bytes)? == *manifest,
+        "its manifest changed meanwhile"
+    );
+    let request = CopyRequest {
+        from: &from.archive,
+        to: &to.archive,
+        bytes: manifest.archive.archive_bytes,
+        crc64nvme: Some(&manifest.archive.archive_crc64nvme),
+        storage_class: Some(class),
+        content_type: "application/gzip",
     };
-    let ticket = context
-        .cleanup
-        .add(Undo::Delete(store.clone(), request.to.clone()));
-    keep(ticket);
+    let class_refused = one(context, store, &request).await?;
+    proved(store, &to.archive, manifest).await?;
+
+    // Manifest and index stay readable at once, whatever the class of archives.
+    let request = CopyRequest {
+        from: &from.index,
+        to: &to.index,
+        bytes: manifest.index_bytes,
+        crc64nvme: None,
+        storage_class: None,
+        content_type: "application/gzip",
+    };
+    one(context, store, &request).await?;
+    let index = store.get(&to.index, manifest.index_bytes).await?;
+    anyhow::ensure!(
+        Sha256::digest(&index)[..] == manifest.index_sha256.0,
+        "the copied index {} is not the one that the manifest names",
+        store.locate(&to.index)
+    );
+
+    let request = CopyRequest {
+        from: &from.manifest,
+        to: &to.manifest,
+        bytes: bytes.len() as u64,
+        content_type: "application/json",
+        ..request
+    };
+    one(context, store, &request).await?;
+    anyhow::ensure!(
+        store.get(&to.manifest, manifest::MAX_BYTES).await? == bytes,
+        "the copied manifest {} differs from the original",
+        store.locate(&to.manifest)
+    );
+    // Another run may have swept what a killed one had left here, while this one took it up.
+    for key in [&to.archive, &to.index] {
+        if store.head(key).await?.is_none() {
+            store.delete(&to.manifest).await?;
+            anyhow::bail!("the copy {} disappeared again", store.locate(key));
+        }
+    }
+    Ok(class_refused)
+}
+
+/// One object. One that is there already is from a run that ended early, or from another gate, and
+/// is proved like a copy. Returns whether the storage class was refused.
+async fn one(context: &Context, store: &Store, request: &CopyRequest<'_>) -> anyhow::Result<bool> {
+    let uploads = Mutex::new(Vec::new());
     let begun = |handle| {
         let undo = Undo::Abort(store.clone(), request.to.clone(), handle);
-        keep(context.cleanup.add(undo));
+        let ticket = context.cleanup.add(undo);
+        match uploads.lock() {
+            Ok(mut uploads) => uploads.push(ticket),
+            Err(poisoned) => poisoned.into_inner().push(ticket),
+        }
     };
-    match store.copy(request, &begun).await {
+    let copied = store.copy(request, &begun).await;
+    let uploads = match uploads.into_inner() {
+        Ok(uploads) => uploads,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    // What was begun has ended, one way or the other.
+    for ticket in uploads {
+        context.cleanup.disarm(ticket);
+    }
+    match copied {
         Ok(copied) => Ok(copied.class_refused),
         Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::AlreadyExists) => {
-            context.cleanup.disarm(ticket);
             Ok(false)
         }
         Err(error) => Err(error),

@@ -16,7 +16,8 @@ use crate::error;
 use crate::report::retention::{Action, Line, Retention, TierSummary};
 use crate::report::words::Step;
 use crate::retention::clock::Clock;
-use crate::retention::{self, Backup, Stop, Tier};
+use crate::retention::stop::Stop;
+use crate::retention::{self, Backup, Tier};
 use crate::store::{self, Store};
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -204,7 +205,9 @@ async fn apply(
                 }
             }
         }
-        done.tier(&shelves[at.shelf].store, Tier::Archive).archived += 1;
+        let summary = done.tier(&shelves[at.shelf].store, Tier::Archive);
+        summary.archived += 1;
+        summary.limit = config.policy.archive.to_string();
         done.line(
             Tier::Archive,
             &key,
@@ -217,16 +220,18 @@ async fn apply(
         true => planned(&shelves, scope, config, &clock),
         false => replanned(candidates, virtual_copies, config, &clock),
     };
-    if let Some(stop) = &plan.stop {
+    // Where the bucket deletes, only the clock matters: nothing is archived by a wrong one.
+    let is_tool = config.mode == RetentionMode::Tool;
+    let is_trusted = !matches!(plan.stop, Some(Stop::Clock(_)));
+    if let Some(stop) = plan.stop.as_ref().filter(|_| is_tool || !is_trusted) {
         done.retention.stopped = Some(stop.to_string());
         done.hint = Some(stop.hint());
     }
     remove::backups(context, &shelves, &plan, &backups, &mut done).await;
-    let is_trusted = !matches!(plan.stop, Some(Stop::Clock(_)));
-    if config.mode == RetentionMode::Tool && is_trusted {
+    if is_tool && is_trusted {
         remove::sweep(context, &shelves, scope, &clock, &mut done).await;
     }
-    if config.mode == RetentionMode::Lifecycle && !context.config.dry_run {
+    if !is_tool && !context.config.dry_run {
         remove::tag(&shelves, &backups, &mut done).await;
     }
     if done.keeps_versions {
