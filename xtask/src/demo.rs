@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: the story in five acts, on a throw-away cluster. The gate opens; a dump is
+//! `cargo xtask demo`: the story in six acts, on a throw-away cluster. The gate opens; a dump is
 //! killed in the middle and the gate closes; a drill restores the good backup and proves it; it is
-//! restored with gunzip and psql alone; the row counts are compared. The demo fails when an act
-//! does not end as it should.
+//! restored with gunzip and psql alone; the row counts are compared; the past is shown. The demo
+//! fails when an act does not end as it should.
 
 use crate::cluster::Cluster;
 use crate::gate::{self, Profile};
@@ -85,6 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     gate_closes(&stage, &backup)?;
     drill_proves(&stage)?;
     let tables = restore(&stage, &backup)?;
+    past(&stage)?;
     recap(&stage, &backup, tables);
     Ok(ExitCode::SUCCESS)
 }
@@ -98,13 +99,18 @@ fn empty(dir: &Path) -> Result<()> {
                 .with_context(|| format!("could not remove {}", path.display()))?;
         }
     }
-    for play in ["good", "broken", "drill"] {
-        for kind in ["report.json", "summary.md"] {
-            let path = dir.join(format!("{play}-{kind}"));
-            if path.exists() {
-                fs::remove_file(&path)
-                    .with_context(|| format!("could not remove {}", path.display()))?;
-            }
+    let plays = ["good", "broken", "drill"];
+    let kinds = ["report.json", "report.html", "summary.md"];
+    let of = |play: &str| kinds.map(|kind| format!("{play}-{kind}"));
+    for name in plays
+        .into_iter()
+        .flat_map(of)
+        .chain(["history.html".to_owned()])
+    {
+        let path = dir.join(name);
+        if path.exists() {
+            fs::remove_file(&path)
+                .with_context(|| format!("could not remove {}", path.display()))?;
         }
     }
     Ok(())
@@ -188,22 +194,34 @@ fn play(stage: &Stage, name: &str, args: &[&str]) -> Result<i32> {
 fn run_play(stage: &Stage, name: &str, mut gate: Command, args: &[&str]) -> Result<i32> {
     let report = stage.dir.join(format!("{name}-report.json"));
     let summary = stage.dir.join(format!("{name}-summary.md"));
-    if let Some(s3) = &stage.s3 {
-        gate.arg("--remote")
-            .arg(format!("s3://{}/nostromo", s3.bucket))
-            .args(["--s3-endpoint", &s3.endpoint(), "--s3-path-style"])
-            .envs(s3.env());
-    }
+    with_s3(stage, &mut gate);
     gate.arg("--report")
         .arg(&report)
         .arg("--summary")
         .arg(&summary)
+        .arg("--html")
+        .arg(stage.dir.join(format!("{name}-report.html")))
         .args(args);
-    println!("$ {}", shown(&gate));
-    let status = gate.status().context("could not start the gate")?;
+    seen(gate)
+}
+
+fn with_s3(stage: &Stage, command: &mut Command) {
+    if let Some(s3) = &stage.s3 {
+        command
+            .arg("--remote")
+            .arg(format!("s3://{}/nostromo", s3.bucket))
+            .args(["--s3-endpoint", &s3.endpoint(), "--s3-path-style"])
+            .envs(s3.env());
+    }
+}
+
+/// Shows a command and what it prints; returns its exit code.
+fn seen(mut command: Command) -> Result<i32> {
+    println!("$ {}", shown(&command));
+    let status = command.status().context("could not start the program")?;
     status
         .code()
-        .with_context(|| format!("the gate was killed ({status})"))
+        .with_context(|| format!("the program was killed ({status})"))
 }
 
 /// The command as a person would type it; the environment holds the secrets and is left out.
@@ -299,6 +317,25 @@ fn pipe(archive: &Path, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Act six: what the stores tell of the past, and what the retention would do about it.
+fn past(stage: &Stage) -> Result<()> {
+    act("6. the past: sizes, the drill, the closed gate; and what the retention would do");
+    let page = stage.dir.join("history.html");
+    let page = page.to_string_lossy();
+    for (name, args) in [
+        ("history", ["--html", &page].as_slice()),
+        ("prune", &["--dry-run"]),
+    ] {
+        let mut command = proc::command(&stage.program);
+        command.arg(name).arg("--local").arg(store(stage));
+        with_s3(stage, &mut command);
+        command.args(args);
+        let code = seen(command)?;
+        ensure!(code == 0, "{name} ended with exit code {code}");
+    }
+    Ok(())
+}
+
 fn recap(stage: &Stage, manifest: &Path, tables: usize) {
     act("what was shown");
     let rows = [
@@ -317,5 +354,5 @@ fn recap(stage: &Stage, manifest: &Path, tables: usize) {
     print!("{}", table::render(&["what", "seen"], &rows));
     println!("\nLook at it: {}", stage.dir.display());
     println!("  {}", gate::archive(manifest).display());
-    println!("  good-, broken- and drill-report.json; good-, broken- and drill-summary.md");
+    println!("  good-, broken- and drill-report.json, -report.html and -summary.md; history.html");
 }

@@ -272,7 +272,13 @@ async fn judged(
         ));
     }
     let own_receipt = finished.receipt_key.as_deref();
-    Box::pin(tell::tell(context, &finished.report, own_receipt, signalled)).await;
+    Box::pin(tell::tell(
+        context,
+        &finished.report,
+        own_receipt,
+        signalled,
+    ))
+    .await;
     status
 }
 
