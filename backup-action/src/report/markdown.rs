@@ -3,6 +3,7 @@
 
 use super::escape;
 use super::folds::{self, MAX_ROWS, code, push_more, sign, text};
+use super::steps;
 use super::words::{self, Ending, Step};
 use super::{Report, format, growth_markdown, restored_markdown};
 use crate::check::{Check, Outcome};
@@ -260,7 +261,7 @@ fn retention(report: &Report) -> String {
 fn steps(report: &Report) -> String {
     let mut out = String::new();
     for step in Step::ALL {
-        let Some(summary) = words::step(report, step) else {
+        let Some(summary) = steps::step(report, step) else {
             continue;
         };
         let seconds = summary.seconds.map_or_else(String::new, format::duration);

@@ -25,6 +25,7 @@ pub mod retention;
 pub(crate) mod samples;
 pub mod sizes;
 pub mod slack;
+pub mod steps;
 pub mod text;
 pub mod words;
 

@@ -3,6 +3,7 @@
 
 use super::escape::{self, MAX_NAME_CHARS, MAX_TEXT_CHARS};
 use super::restored::Restored;
+use super::steps;
 use super::words::{self, Ending, Step};
 use super::{Report, format, growth_words, restored_words};
 use crate::check::{Check, Outcome};
@@ -62,7 +63,7 @@ pub fn header(report: &Report, style: Style) -> String {
 /// One line for a step, with a final newline; none when the step was not reached. Can be called
 /// while the report grows, as soon as the step's checks, figures and duration are in it.
 pub fn step_line(report: &Report, step: Step, style: Style) -> Option<String> {
-    let summary = words::step(report, step)?;
+    let summary = steps::step(report, step)?;
     let said = text(&summary.said);
     let (mark, ink) = mark(summary.outcome);
     let lead = format!("  {:<10}  {} ", step.name(), paint(style, ink, mark));
