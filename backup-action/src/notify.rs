@@ -11,7 +11,7 @@ pub use outcome::{Channel, Told};
 
 use crate::config::{HttpAddress, NotifyConfig};
 use crate::report::alert::Alert;
-use crate::report::{mail as mail_text, slack};
+use crate::report::{escape, mail as mail_text, slack};
 use crate::secret::{Secret, redact};
 use anyhow::Context as _;
 use client::Request;
@@ -96,9 +96,36 @@ async fn ask(channel: Channel, address: &HttpAddress, request: Request, deadline
     }
 }
 
+/// What is shown of an answer.
+const MAX_SAID_CHARS: usize = 300;
+
 /// Servers repeat what they were sent.
 fn clean(mut told: Told, secrets: &[Secret]) -> Told {
     let (Ok(text) | Err(text)) = &mut told.result;
-    *text = redact(text, secrets);
+    *text = escape::shorten(&redact(text, secrets), MAX_SAID_CHARS);
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_at_the_cut_is_hidden_as_well() {
+        let secret = Secret::new("SECRETTOKEN0123456789abcdefghijklmnopqrstuvwxyz");
+        for before in 0..MAX_SAID_CHARS + 20 {
+            let said = format!("{}{}", "x".repeat(before), secret.expose());
+            let told = Told {
+                channel: Channel::Heartbeat,
+                to: "monitor".to_owned(),
+                attempts: 1,
+                seconds: 0.0,
+                result: Err(said),
+            };
+            let shown = clean(told, std::slice::from_ref(&secret))
+                .result
+                .unwrap_err();
+            assert!(!shown.contains("SECRETTO"), "{before}: {shown}");
+        }
+    }
 }

@@ -48,7 +48,10 @@ pub enum SmtpSecurity {
 
 impl HttpAddress {
     /// Reads `url`; `name` is what the user calls it.
-    pub(super) fn parse(name: &str, url: &str) -> Result<HttpAddress, Usage> {
+    ///
+    /// # Errors
+    /// No address, or one without TLS that is not of this machine.
+    pub(crate) fn parse(name: &str, url: &str) -> Result<HttpAddress, Usage> {
         let invalid = || {
             Usage::new(format!("{name} is not a valid address"))
                 .hint("Copy it again: https://host/path, without spaces or line breaks.")

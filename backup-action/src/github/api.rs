@@ -7,7 +7,9 @@
 
 use super::api_error::{ApiError, Kind, Limits};
 use super::runner::Runner;
-use crate::secret::Secret;
+use crate::config::HttpAddress;
+use crate::report::escape;
+use crate::secret::{Secret, redact};
 use jiff::Timestamp;
 use octocrab::Octocrab;
 use serde::de::DeserializeOwned;
@@ -37,6 +39,7 @@ pub struct Api {
     api_url: String,
     repository: String,
     until: Instant,
+    token: Secret,
 }
 
 #[derive(Clone, Copy)]
@@ -69,11 +72,8 @@ impl Api {
             )));
         }
         let api_url = runner.api_url.trim_end_matches('/').to_owned();
-        if !(api_url.starts_with("https://") || api_url.starts_with("http://")) {
-            return Err(trouble(format!(
-                "GITHUB_API_URL is not an address: {api_url:.100?}"
-            )));
-        }
+        // It is sent the token.
+        HttpAddress::parse("GITHUB_API_URL", &api_url).map_err(|no| trouble(no.to_string()))?;
         let agent = concat!("backup-action/", env!("CARGO_PKG_VERSION"));
         let header = |name: &str| name.parse().map_err(|_| trouble(name.to_owned()));
         let builder = Octocrab::builder()
@@ -91,6 +91,7 @@ impl Api {
             api_url,
             repository,
             until: Instant::now() + patience,
+            token: token.clone(),
         })
     }
 
@@ -208,7 +209,7 @@ impl Api {
                 .map(str::to_owned)
                 .ok_or_else(|| {
                     let said = answer["errors"][0]["message"].as_str();
-                    ApiError::new(Kind::Unexpected, shortened(said.unwrap_or("no login")))
+                    ApiError::new(Kind::Unexpected, self.shown(said.unwrap_or("no login")))
                 })
         });
         login.map_err(|error| error.while_doing("could not ask whom the token belongs to"))
@@ -276,7 +277,7 @@ impl Api {
             Method::Delete => self.crab._delete(path, body).await,
         };
         let no_answer =
-            |error: octocrab::Error| ApiError::new(Kind::NoAnswer, shortened(&causes(&error)));
+            |error: octocrab::Error| ApiError::new(Kind::NoAnswer, self.shown(&causes(&error)));
         let response = sent.map_err(no_answer)?;
         let status = response.status();
         let header = |name: &str| {
@@ -296,8 +297,14 @@ impl Api {
             .ok()
             .and_then(|json| json["message"].as_str().map(str::to_owned))
             .unwrap_or(body);
-        let said = shortened(&said);
+        let said = self.shown(&said);
         Err(ApiError::of_status(status.as_u16(), &limits, said))
+    }
+
+    /// What may be shown of an answer: some repeat the token.
+    fn shown(&self, text: &str) -> String {
+        let text = redact(text.trim(), std::slice::from_ref(&self.token));
+        escape::shorten(&text, MAX_SAID_CHARS)
     }
 }
 
@@ -316,9 +323,11 @@ fn is_repository(text: &str) -> bool {
 
 fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, ApiError> {
     serde_json::from_str(&answer.body).map_err(|error| {
+        // Its own words may repeat the answer.
+        let place = format!("line {}, column {}", error.line(), error.column());
         ApiError::new(
             Kind::Unexpected,
-            format!("the answer is not what the API promises: {error}"),
+            format!("the answer is not what the API promises ({place})"),
         )
     })
 }
@@ -335,10 +344,6 @@ fn causes(error: &dyn std::error::Error) -> String {
         next = error.source();
     }
     messages.join(": ")
-}
-
-fn shortened(text: &str) -> String {
-    crate::report::escape::shorten(text.trim(), MAX_SAID_CHARS)
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
 //! What becomes of one message, and whether trying again makes sense.
 
-use crate::report::escape;
 use std::time::Duration;
-
-/// What is read of a server's own words.
-const MAX_WORDS_CHARS: usize = 200;
 
 /// A way of telling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +78,12 @@ impl Failure {
     }
 }
 
-/// A server's own words on one line; markup of an error page says nothing.
+/// A server's own words on one line; markup of an error page says nothing. Not shortened here: a
+/// secret of which the end is cut off would not be found any more.
 pub(super) fn words(text: &str) -> String {
     let text = text.trim();
     if text.starts_with('<') {
         return String::new();
     }
-    let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    escape::shorten(&one_line, MAX_WORDS_CHARS)
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

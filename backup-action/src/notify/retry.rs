@@ -34,7 +34,9 @@ pub(super) async fn until<T>(
             Again::Soon => jittered(PAUSE * 2_u32.pow(attempts - 1)),
             Again::After(pause) => pause,
         };
-        if attempts == MAX_ATTEMPTS || Instant::now() + pause >= deadline {
+        // A server may ask for a pause that no clock can hold.
+        let next = Instant::now().checked_add(pause);
+        if attempts == MAX_ATTEMPTS || next.is_none_or(|next| next >= deadline) {
             return (attempts, Err(failure));
         }
         tokio::time::sleep(pause).await;
@@ -101,6 +103,9 @@ mod tests {
         let (attempts, _, took) = run(second, vec![Err(after(second * 60))]);
         assert_eq!(attempts, 1);
         assert!(took < second, "{took:?}");
+        // Nor is one that no clock can hold.
+        let (attempts, result, _) = run(second, vec![Err(after(Duration::MAX))]);
+        assert_eq!((attempts, result), (1, Err("busy".to_owned())));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! GitHub in trouble: what may be tried again is, the rest is a warning and never an exit code.
 
 use super::world::{Pull, commands, stored, succeeds};
-use crate::support::github::Fault;
+use crate::support::github::{Fault, TOKEN};
 use std::time::Duration;
 
 fn answer(status: u16, message: &'static str) -> Fault {
@@ -227,4 +227,39 @@ fn a_silent_github_is_not_waited_for_for_ever() {
         "{} s",
         ended.seconds
     );
+}
+
+#[test]
+fn a_github_that_repeats_the_token_is_not_quoted_with_it() {
+    let Some(world) = stored("annotate::echo") else {
+        return;
+    };
+    let echo: &'static str = Box::leak(
+        format!(
+            "{} bad header Authorization: Bearer {TOKEN}",
+            "x".repeat(250)
+        )
+        .into_boxed_str(),
+    );
+    for (method, part, status) in [("GET", "/files", 422), ("POST", "/comments", 401)] {
+        let pull = Pull::open();
+        pull.github.inject(method, part, answer(status, echo), 1);
+        let ended = succeeds(pull.run(world).secret_env("GITHUB_TOKEN", TOKEN, TOKEN));
+        assert!(ended.all().contains("bad header"), "{}", ended.all());
+        // A part of it is as bad. The runner itself is told what to hide.
+        let screen = ended.all();
+        let shown = screen
+            .lines()
+            .filter(|line| !line.starts_with("::add-mask::"));
+        let shown = [shown.collect::<String>(), ended.summary.clone()];
+        let posted: Vec<String> = pull.github.comments().into_iter().map(|c| c.body).collect();
+        for text in shown.iter().chain(&posted) {
+            assert!(!text.contains(&TOKEN[..10]), "{text}");
+        }
+    }
+    // It goes nowhere without TLS, but to this machine.
+    let pull = Pull::open();
+    let ended = succeeds(pull.run(world).env("GITHUB_API_URL", "http://192.0.2.1/"));
+    let said = commands(&ended, "warning");
+    assert!(said[0].contains("https://"), "{said:?}");
 }

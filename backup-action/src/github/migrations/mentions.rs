@@ -5,6 +5,7 @@
 use super::sql::{self, Placed};
 use crate::archive::index::Name;
 use crate::archive::token::Token;
+use std::sync::Arc;
 
 /// What a statement does to a table, the hardest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,16 +68,19 @@ pub struct Mention {
     /// The name as PostgreSQL reads it: without quotes, or in small letters.
     pub table: Name,
     /// The schemas of the `SET search_path` before it, where there is one.
-    pub search_path: Vec<Name>,
+    pub search_path: Arc<[Name]>,
 }
+
+/// What is read of a search path: nobody writes one that is longer.
+const MAX_SEARCH_PATH: usize = 2_000;
 
 /// Every mention in the text of a file, in its order.
 pub fn mentions(text: &[u8]) -> Vec<Mention> {
     let mut out = Vec::new();
-    let mut search_path = Vec::new();
+    let mut search_path: Arc<[Name]> = Arc::default();
     for statement in sql::statements(text) {
         if let Some(path) = new_search_path(&statement) {
-            search_path = path;
+            search_path = path.into();
         }
         if sql::creates_routine(&statement) || is_right(&statement) {
             continue;
@@ -111,6 +115,7 @@ fn new_search_path(statement: &[Placed]) -> Option<Vec<Name>> {
     let names = statement[at + 1..].iter().skip(1);
     Some(
         names
+            .take(MAX_SEARCH_PATH)
             .filter(|placed| !placed.token.is("DEFAULT"))
             .filter_map(|placed| match &placed.token {
                 Token::Text(name) => Some(Name::from(name.as_slice())),
@@ -146,7 +151,7 @@ fn behind(statement: &[Placed], mut at: usize, words: &[&str]) -> usize {
     at
 }
 
-fn read(statement: &[Placed], at: usize, path: &[Name], out: &mut Vec<Mention>) {
+fn read(statement: &[Placed], at: usize, path: &Arc<[Name]>, out: &mut Vec<Mention>) {
     let word = &statement[at].token;
     let is_next = |word: &str| is(statement, at + 1, word);
     let one = |verb: Verb, from: usize, skipped: &[&str], out: &mut Vec<Mention>| {
@@ -215,7 +220,7 @@ fn copies_in(statement: &[Placed]) -> bool {
 }
 
 /// CREATE INDEX … ON, CREATE TRIGGER … ON, CREATE POLICY … ON.
-fn create(statement: &[Placed], at: usize, path: &[Name], out: &mut Vec<Mention>) {
+fn create(statement: &[Placed], at: usize, path: &Arc<[Name]>, out: &mut Vec<Mention>) {
     let kind = behind(
         statement,
         at + 1,
@@ -240,7 +245,7 @@ fn list(
     statement: &[Placed],
     mut at: usize,
     verb: Verb,
-    path: &[Name],
+    path: &Arc<[Name]>,
     more: bool,
     out: &mut Vec<Mention>,
 ) {
@@ -253,7 +258,7 @@ fn list(
             verb,
             schema,
             table,
-            search_path: path.to_vec(),
+            search_path: Arc::clone(path),
         });
         let next = match statement.get(next).map(|placed| &placed.token) {
             Some(Token::Sign(b'*')) => next + 1,
@@ -320,6 +325,22 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn a_long_search_path_is_kept_once_and_to_a_limit() {
+        let path: Vec<String> = (0..MAX_SEARCH_PATH + 5).map(|n| format!("s{n}")).collect();
+        let text = format!(
+            "SET search_path TO {};{}",
+            path.join(", "),
+            "ALTER TABLE payroll x;".repeat(50)
+        );
+        let found = mentions(text.as_bytes());
+        assert_eq!(found.len(), 50);
+        assert!(!found[0].search_path.is_empty() && found[0].search_path.len() <= MAX_SEARCH_PATH);
+        for mention in &found {
+            assert!(Arc::ptr_eq(&mention.search_path, &found[0].search_path));
+        }
     }
 
     #[test]
