@@ -9,7 +9,7 @@ pub mod summary;
 pub mod tenants;
 
 use crate::archive::index::Name;
-use crate::manifest::{DatabaseSummary, Manifest};
+use crate::manifest::DatabaseSummary;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,25 +87,18 @@ fn parts(database: &DatabaseSummary) -> impl Iterator<Item = (Option<&Name>, Amo
     std::iter::once((None, whole)).chain(schemas)
 }
 
-/// The backup whose dump started nearest to `to`, no further away than `within`.
-pub fn nearest<'a>(
-    backups: impl IntoIterator<Item = &'a Manifest>,
-    to: Timestamp,
-    within: SignedDuration,
-) -> Option<&'a Manifest> {
-    nearest_by(backups, to, |backup| backup.started_at)
-        .filter(|backup| backup.started_at.duration_since(to).abs() <= within)
-}
-
-/// The item whose time is nearest to `to`; of two that are equally near, the first.
-pub fn nearest_by<T>(
+/// The one that a backup of `now` is compared with: that whose time is nearest to a month before, of
+/// two that are equally near the first. However far that is: the age is said, and the limits allow
+/// for it.
+pub fn baseline<T>(
     items: impl IntoIterator<Item = T>,
-    to: Timestamp,
+    now: Timestamp,
     time: impl Fn(&T) -> Timestamp,
 ) -> Option<T> {
+    let month_ago = month_before(now);
     items
         .into_iter()
-        .min_by_key(|item| time(item).duration_since(to).abs())
+        .min_by_key(|item| time(item).duration_since(month_ago).abs())
 }
 
 /// How far back the baseline of growth lies.

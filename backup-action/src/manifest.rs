@@ -77,6 +77,37 @@ pub struct Source {
     pub pg_dumpall_args: Vec<String>,
 }
 
+/// What a cluster is called, and what PostgreSQL calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterId {
+    /// See [`Source::cluster`].
+    pub name: String,
+    /// See [`Source::system_identifier`].
+    pub system_identifier: Option<String>,
+}
+
+impl ClusterId {
+    /// Whether it is the same cluster as another: by PostgreSQL's identifier where both are known,
+    /// else by name. A role that may not read the identifier, or a server that is down, has only
+    /// the name; its backups of other days are its own all the same.
+    pub fn is(&self, other: &ClusterId) -> bool {
+        match (&self.system_identifier, &other.system_identifier) {
+            (Some(one), Some(other)) => one == other,
+            (None, _) | (_, None) => self.name == other.name,
+        }
+    }
+}
+
+impl Source {
+    /// Which cluster it is.
+    pub fn id(&self) -> ClusterId {
+        ClusterId {
+            name: self.cluster.clone(),
+            system_identifier: self.system_identifier.clone(),
+        }
+    }
+}
+
 /// Sizes and digests of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveSummary {
@@ -297,6 +328,23 @@ pub fn summarise(index: &Index) -> Vec<DatabaseSummary> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_is_known_by_its_identifier_else_by_its_name() {
+        let id = |name: &str, identifier: Option<&str>| ClusterId {
+            name: name.to_owned(),
+            system_identifier: identifier.map(str::to_owned),
+        };
+        let own = id("nostromo", Some("1"));
+        for (other, same) in [
+            (id("renamed", Some("1")), true),
+            (id("nostromo", Some("2")), false),
+            (id("nostromo", None), true),
+            (id("sulaco", None), false),
+        ] {
+            assert_eq!((own.is(&other), other.is(&own)), (same, same), "{other:?}");
+        }
+    }
 
     #[test]
     fn what_is_not_ours_is_refused_with_the_reason() {

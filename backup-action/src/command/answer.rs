@@ -20,10 +20,7 @@ pub(crate) async fn give(
     status: ExitStatus,
 ) -> ExitStatus {
     let files = Files::of(context);
-    let past = match &files.html {
-        Some(_) => Some(page::past(context, &finished.report, status).await),
-        None => None,
-    };
+    let judged = status;
     // The outputs come first: when they fail, everything after them says so.
     let status = write_outputs(outputs, finished, &files, status);
     let report = &finished.report;
@@ -36,17 +33,20 @@ pub(crate) async fn give(
     {
         warn(context.runner.as_ref(), &error);
     }
-    if let (Some(path), Some(past)) = (&files.html, &past)
-        && let Err(error) = write(path, &past.page(Some(report)))
-    {
-        warn(context.runner.as_ref(), &error);
-    }
     if let Some(path) = &context.config.summary
         && let Err(error) = write(path, &markdown::summary(report))
     {
         warn(context.runner.as_ref(), &error);
     }
     tell_runner(context.runner.as_ref(), report);
+    // The page asks the stores for its past, and may wait for them: whoever loses patience and kills
+    // the run has everything else already.
+    if let Some(path) = &files.html {
+        let past = page::past(context, report, judged).await;
+        if let Err(error) = write(path, &past.page(Some(report))) {
+            warn(context.runner.as_ref(), &error);
+        }
+    }
     status
 }
 

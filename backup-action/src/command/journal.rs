@@ -3,7 +3,7 @@
 
 use crate::check::{Check, CheckId, Outcome, Verdict};
 use crate::history::summary::Summary;
-use crate::manifest::{ArchiveSummary, CiRun, DatabaseSummary, Source};
+use crate::manifest::{ArchiveSummary, CiRun, ClusterId, DatabaseSummary, Source};
 use crate::pipeline::cleanup::Ticket;
 use crate::report::restored::{PastDrill, Restored};
 use crate::report::retention::Retention;
@@ -84,6 +84,17 @@ impl Journal {
             manifest_key: None,
             receipts: Vec::new(),
             secrets: Vec::new(),
+        }
+    }
+
+    /// The cluster in question; by its name alone before the server has answered.
+    pub(crate) fn cluster_id(&self) -> ClusterId {
+        match &self.source {
+            Some(source) => source.id(),
+            None => ClusterId {
+                name: self.cluster.clone(),
+                system_identifier: None,
+            },
         }
     }
 

@@ -4,9 +4,9 @@
 use super::{receipts, stores};
 use crate::check::Outcome;
 use crate::error;
-use crate::history::series::{self, Drill, FailedGate, History, Identity, NotCounted, Stored};
-use crate::history::{month_before, nearest_by};
-use crate::manifest::{self, Manifest};
+use crate::history::series::{self, Drill, FailedGate, History, NotCounted, Stored};
+use crate::history::{baseline, month_before};
+use crate::manifest::{self, ClusterId, Manifest};
 use crate::receipt::{Kind, Receipt};
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 /// Objects that are read at the same time.
 const AT_ONCE: usize = 16;
 
-/// Manifests that a gate reads to find one of its own cluster, among those of others.
+/// Manifests that a gate reads to find the newest of its own cluster, among those of others.
 const MAX_READ: usize = 60;
 
 /// The directory of the archive tier; what is in it is named as outside of it.
@@ -262,9 +262,9 @@ fn failed_gate(key: &Key, receipt: &Receipt) -> FailedGate {
 
 /// What a new backup is compared with.
 pub(crate) struct Earlier {
-    /// The newest verified backups of the cluster, newest first.
+    /// The newest verified backups of the cluster, newest first. None among too many of others.
     pub(crate) newest: Vec<Manifest>,
-    /// The one nearest to a month ago.
+    /// The one nearest to a month ago; none when there is no other that can be read.
     pub(crate) baseline: Option<Manifest>,
     /// Manifests that were passed over, with the reason.
     pub(crate) passed_over: Vec<String>,
@@ -277,7 +277,7 @@ pub(crate) struct Earlier {
 /// A store cannot be listed, or does not answer.
 pub(crate) async fn earlier(
     stores: &[Store],
-    cluster: &Identity,
+    cluster: &ClusterId,
     now: Timestamp,
     count: usize,
 ) -> anyhow::Result<Earlier> {
@@ -301,49 +301,84 @@ pub(crate) async fn earlier(
     while earlier.newest.len() < count && reads < MAX_READ {
         let Some(place) = places.pop() else { break };
         reads += 1;
-        earlier
-            .newest
-            .extend(own(&place, cluster, &mut earlier.passed_over).await?);
+        let found = own(vec![place], cluster, &mut earlier.passed_over).await?;
+        earlier.newest.extend(found);
     }
     // The newest ones may be the nearest, too: of a young store, or of one that is seldom used.
     let month_ago = month_before(now);
-    let near = nearest_by(&earlier.newest, month_ago, |found| found.started_at).cloned();
+    let near = baseline(&earlier.newest, now, |found| found.started_at).cloned();
     let distance = |at: Timestamp| at.duration_since(month_ago).abs();
+    let limit = near.as_ref().map(|near| distance(near.started_at));
+    // Those that are no nearer than what is there already need not be read. Without anything to
+    // compare with all of them are, or a store that others fill would look like an empty one.
+    places.retain(|place| limit.is_none_or(|limit| distance(place.started_at) < limit));
     places.sort_by_key(|place| std::cmp::Reverse(distance(place.started_at)));
-    while let Some(place) = places.pop() {
-        let nearer = near
-            .as_ref()
-            .is_none_or(|near| distance(place.started_at) < distance(near.started_at));
-        if !nearer || reads == 2 * MAX_READ {
-            break;
-        }
-        reads += 1;
-        earlier.baseline = own(&place, cluster, &mut earlier.passed_over).await?;
-        if earlier.baseline.is_some() {
-            return Ok(earlier);
-        }
-    }
-    earlier.baseline = near;
+    let at_most = match near {
+        Some(_) => (2 * MAX_READ).saturating_sub(reads),
+        None => usize::MAX,
+    };
+    let nearer = last_own(places, at_most, cluster, &mut earlier.passed_over).await?;
+    earlier.baseline = nearer.or(near);
     Ok(earlier)
 }
 
-/// The manifest, when it is one of this cluster.
-async fn own(
-    place: &Listed,
-    cluster: &Identity,
+/// The newest backup of a cluster in a store, and the manifests that were passed over.
+///
+/// # Errors
+/// The store cannot be listed, or does not answer.
+pub(crate) async fn newest(
+    store: &Store,
+    cluster: &ClusterId,
+) -> anyhow::Result<(Option<Manifest>, Vec<String>)> {
+    let mut passed_over = Vec::new();
+    let (places, _) = list(store).await?;
+    let found = last_own(places, usize::MAX, cluster, &mut passed_over).await?;
+    Ok((found, passed_over))
+}
+
+/// The last manifest of this cluster; mostly that is the last of all.
+async fn last_own(
+    mut places: Vec<Listed>,
+    at_most: usize,
+    cluster: &ClusterId,
     passed_over: &mut Vec<String>,
 ) -> anyhow::Result<Option<Manifest>> {
-    match usable(read(place).await)? {
-        Usable::Yes(manifest) => {
-            let source = &manifest.source;
-            let found = Identity::of(&source.cluster, source.system_identifier.as_deref());
-            Ok((found == *cluster).then_some(manifest))
+    let (mut reads, mut at_once) = (0, 1);
+    while !places.is_empty() && reads < at_most {
+        let rest = places.len().saturating_sub(at_once);
+        let last: Vec<Listed> = places.drain(rest..).rev().collect();
+        reads += last.len();
+        let found = own(last, cluster, passed_over).await?;
+        if found.is_some() {
+            return Ok(found);
         }
-        Usable::Gone => Ok(None),
-        Usable::No(reason) => {
-            let place = place.store.locate(&place.key);
-            passed_over.push(format!("{place}: {reason}"));
-            Ok(None)
+        at_once = AT_ONCE.min(2 * at_once);
+    }
+    Ok(None)
+}
+
+/// The first manifest of this cluster.
+async fn own(
+    places: Vec<Listed>,
+    cluster: &ClusterId,
+    passed_over: &mut Vec<String>,
+) -> anyhow::Result<Option<Manifest>> {
+    let places = places.into_iter().enumerate().collect();
+    let mut read = all(places, |(order, place): (usize, Listed)| async move {
+        (order, place.store.locate(&place.key), read(&place).await)
+    })
+    .await?;
+    read.sort_by_key(|(order, _, _)| *order);
+    for (_, place, manifest) in read {
+        match usable(manifest)? {
+            Usable::Yes(manifest) => {
+                if manifest.source.id().is(cluster) {
+                    return Ok(Some(manifest));
+                }
+            }
+            Usable::Gone => {}
+            Usable::No(reason) => passed_over.push(format!("{place}: {reason}")),
         }
     }
+    Ok(None)
 }

@@ -6,7 +6,7 @@ use super::{Context, ExitStatus, stores};
 use crate::check::{Check, CheckId, Verdict};
 use crate::config::Config;
 use crate::error;
-use crate::manifest::CiRun;
+use crate::manifest::{CiRun, ClusterId};
 use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
 use crate::receipt::{Kind, MAX_BYTES, Receipt};
 use crate::report::alert::Trouble;
@@ -360,14 +360,17 @@ pub(crate) async fn trouble_before(
     Ok(trouble)
 }
 
-/// By the system identifier, where both know it: a gate whose server did not answer knows only the
-/// name.
+/// A gate that knew neither a server nor a name may be of any.
 fn is_of_same_cluster(one: &Report, other: &Report) -> bool {
-    let identifier = |report: &Report| report.source.as_ref()?.system_identifier.clone();
-    match (identifier(one), identifier(other)) {
-        (Some(one), Some(other)) => one == other,
-        (None, _) | (_, None) => one.cluster == other.cluster || one.cluster.is_empty(),
-    }
+    let id = |report: &Report| ClusterId {
+        name: report.cluster.clone(),
+        system_identifier: report
+            .source
+            .as_ref()
+            .and_then(|source| source.system_identifier.clone()),
+    };
+    let (one, other) = (id(one), id(other));
+    one.is(&other) || (one.name.is_empty() && one.system_identifier.is_none())
 }
 
 /// Puts a small object into every store; all stay on the undo list.

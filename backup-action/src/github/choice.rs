@@ -3,13 +3,6 @@
 use super::event::PullRequest;
 use crate::history;
 use crate::manifest::Manifest;
-use jiff::SignedDuration;
-
-/// What a month is here.
-const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
-
-/// How far from a month ago a backup may be to stand for it.
-const ABOUT: SignedDuration = SignedDuration::from_hours(15 * 24);
 
 /// Why a backup was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +24,8 @@ pub struct Choice<'a> {
     pub head: (&'a Manifest, Why),
     /// What it is compared with; none for the first backup.
     pub base: Option<(&'a Manifest, Why)>,
-    /// The backup nearest to a month before the head, unless that is the base.
+    /// What a gate would compare the head with: the backup nearest to a month before it; none when
+    /// that is the base.
     pub month_ago: Option<&'a Manifest>,
 }
 
@@ -61,7 +55,9 @@ pub fn choose<'a>(
     let before: Vec<&Manifest> = backups
         .iter()
         .copied()
-        .filter(|backup| backup.started_at < head.started_at && is_of_one_cluster(backup, head))
+        .filter(|backup| {
+            backup.started_at < head.started_at && backup.source.id().is(&head.source.id())
+        })
         .collect();
     let of_branch = pull.and_then(|pull| {
         let branch = format!("refs/heads/{}", pull.base_branch);
@@ -77,28 +73,14 @@ pub fn choose<'a>(
         base.as_ref()
             .is_some_and(|(base, _)| base.archive_key == backup.archive_key)
     };
-    let month_ago = head
-        .started_at
-        .checked_sub(MONTH)
-        .ok()
-        .and_then(|month_ago| history::nearest(before.iter().copied(), month_ago, ABOUT))
+    let time = |backup: &&Manifest| backup.started_at;
+    let month_ago = history::baseline(before.iter().copied(), head.started_at, time)
         .filter(|backup| !is_base(backup));
     Some(Choice {
         head: (head, why),
         base,
         month_ago,
     })
-}
-
-/// Whether two backups can be compared: by PostgreSQL's own identifier where both know it.
-pub fn is_of_one_cluster(one: &Manifest, other: &Manifest) -> bool {
-    match (
-        &one.source.system_identifier,
-        &other.source.system_identifier,
-    ) {
-        (Some(one), Some(other)) => one == other,
-        (_, _) => one.source.cluster == other.source.cluster,
-    }
 }
 
 #[cfg(test)]
@@ -150,6 +132,28 @@ mod tests {
             chosen(&backups, &["z"], true),
             "1.sql.gz Newest / Some((\"-1.sql.gz\", Branch(\"main\"))) / Some(\"-32.sql.gz\")"
         );
+        // However far from a month ago: as the gate does.
+        let old = [
+            backup(-90, "m", MAIN),
+            backup(-1, "m", MAIN),
+            backup(0, "m", MAIN),
+        ];
+        assert_eq!(
+            chosen(&old, &[], false),
+            "0.sql.gz Newest / Some((\"-1.sql.gz\", Previous)) / None"
+        );
+        assert_eq!(
+            chosen(
+                &[
+                    backup(-58, "m", MAIN),
+                    backup(-1, "m", MAIN),
+                    backup(0, "m", MAIN)
+                ],
+                &[],
+                false
+            ),
+            "0.sql.gz Newest / Some((\"-1.sql.gz\", Previous)) / Some(\"-58.sql.gz\")"
+        );
         // No pull request: the newest, against the one before.
         assert_eq!(
             chosen(&backups, &["h"], false),
@@ -171,7 +175,7 @@ mod tests {
         ];
         assert_eq!(
             chosen(&backups, &["h"], true),
-            "1.sql.gz Newest / Some((\"0.sql.gz\", Branch(\"main\"))) / None"
+            "1.sql.gz Newest / Some((\"0.sql.gz\", Branch(\"main\"))) / Some(\"-2.sql.gz\")"
         );
         assert_eq!(
             chosen(&backups[..3], &["h"], true),

@@ -81,7 +81,7 @@ pub struct Move {
 pub enum Excuse {
     /// The configuration names it.
     Accepted,
-    /// The newest verified backup had it already, and nothing has changed as much since then.
+    /// The newest verified backup had it already, and little has changed since then.
     Known,
 }
 
@@ -116,12 +116,17 @@ pub fn moves(
     newest: &Sizes<'_>,
     limits: &Limits,
 ) -> Vec<Move> {
+    let (percent, one_percent) = match direction {
+        Direction::Growth => (
+            growth_percent(limits.max_growth_percent, baseline_age),
+            limits.max_growth_percent,
+        ),
+        Direction::Shrink => (limits.max_shrink_percent, limits.max_shrink_percent),
+    };
     let rule = Rule {
         direction,
-        percent: match direction {
-            Direction::Growth => growth_percent(limits.max_growth_percent, baseline_age),
-            Direction::Shrink => limits.max_shrink_percent,
-        },
+        percent,
+        more_percent: one_percent / 2,
         floor_bytes: match direction {
             Direction::Growth => limits.growth_floor_bytes,
             Direction::Shrink => limits.shrink_floor_bytes,
@@ -199,11 +204,18 @@ fn growth_percent(per_month: u64, age: SignedDuration) -> u64 {
 struct Rule {
     direction: Direction,
     percent: u64,
+    /// More than this since the newest backup is a change of its own. The whole limit would let
+    /// through one such change a run, until a month is over.
+    more_percent: u64,
     floor_bytes: u64,
 }
 
 impl Rule {
     fn trips(&self, before: u64, now: u64) -> bool {
+        self.exceeds(self.percent, before, now)
+    }
+
+    fn exceeds(&self, percent: u64, before: u64, now: u64) -> bool {
         let change = match self.direction {
             Direction::Growth => now.checked_sub(before),
             Direction::Shrink => before.checked_sub(now),
@@ -211,13 +223,14 @@ impl Rule {
         change.is_some_and(|change| {
             change > 0
                 && change >= self.floor_bytes
-                && u128::from(change) * 100 > u128::from(before) * u128::from(self.percent)
+                && u128::from(change) * 100 > u128::from(before) * u128::from(percent)
         })
     }
 
-    /// Whether the newest backup had the change already.
+    /// Whether the newest backup had the change already, and little was added to it.
     fn known(&self, before: u64, newest: u64, now: u64) -> Option<Excuse> {
-        (self.trips(before, newest) && !self.trips(newest, now)).then_some(Excuse::Known)
+        let is_more = self.exceeds(self.more_percent, newest, now);
+        (self.trips(before, newest) && !is_more).then_some(Excuse::Known)
     }
 }
 
@@ -399,6 +412,32 @@ mod tests {
         assert_eq!(shrink(45, 15), ["whole 100→15", "a 100→15"]);
         // In two steps, each of them allowed.
         assert_eq!(shrink(60, 36), ["whole 100→36", "a 100→36"]);
+        // After one that was accepted, another half.
+        assert_eq!(shrink(45, 23), ["whole 100→23", "a 100→23"]);
+        assert_eq!(shrink(44, 33), ["whole 100→33 Known", "a 100→33 Known"]);
+        assert_eq!(shrink(44, 32), ["whole 100→32", "a 100→32"]);
+        // Few bytes are not: the floor is 10.
+        assert_eq!(shrink(12, 3), ["whole 100→3 Known", "a 100→3 Known"]);
+    }
+
+    #[test]
+    fn one_accepted_growth_does_not_let_the_next_one_through() {
+        let grow = |days: i32, newest: u64, now: u64| {
+            found(
+                Direction::Growth,
+                [&[("a", 100)], &[("a", newest)], &[("a", now)]],
+                DAY * days,
+                &limits(),
+            )
+        };
+        assert_eq!(
+            grow(30, 151, 160),
+            ["whole 100→160 Known", "a 100→160 Known"]
+        );
+        assert_eq!(grow(30, 151, 220), ["whole 100→220", "a 100→220"]);
+        assert_eq!(grow(30, 220, 320), ["whole 100→320", "a 100→320"]);
+        // An old baseline allows more since then, not more since the newest.
+        assert_eq!(grow(365, 800, 1100), ["whole 100→1100", "a 100→1100"]);
     }
 
     #[test]

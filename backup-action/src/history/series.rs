@@ -1,7 +1,7 @@
 //! Backups and runs as one series a cluster, and what a series says by month and day. Two clusters
 //! that share a prefix are never mixed; a backup that lies in several stores is one.
 
-use super::{month_before, nearest_by};
+use super::baseline;
 use crate::archive::index::Sha256Digest;
 use crate::manifest::{DatabaseSummary, Manifest};
 use jiff::Timestamp;
@@ -297,9 +297,7 @@ impl Series {
     /// month before it.
     pub fn baseline(&self) -> Option<&Backup> {
         let (newest, earlier) = self.backups.split_last()?;
-        nearest_by(earlier, month_before(newest.started_at), |backup| {
-            backup.started_at
-        })
+        baseline(earlier, newest.started_at, |backup| backup.started_at)
     }
 
     /// One line a month, oldest first.

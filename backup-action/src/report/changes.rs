@@ -14,14 +14,10 @@ pub(super) fn change(now: u64, before: u64) -> String {
 
 /// ` (+18.4 %)`; nothing where that says nothing.
 pub(super) fn percent(now: u64, before: u64) -> String {
-    let percent = (now as f64 / before as f64 - 1.0) * 100.0;
-    match percent {
-        _ if now == before || !percent.is_finite() => String::new(),
-        -0.05..0.05 => String::new(),
-        ..0.0 => format!(" (−{:.1} %)", -percent),
-        1000.0.. => format!(" (+{} %)", format::count(percent as u64)),
-        _ => format!(" (+{percent:.1} %)"),
+    if now == before || before == 0 {
+        return String::new();
     }
+    format!(" ({})", format::change_percent(before, now))
 }
 
 /// `+37 MB`, with the real minus sign.
@@ -59,9 +55,9 @@ mod tests {
                 "−37 MB (−15.4 %)",
                 "±0",
                 "+7 B",
-                "−1 B",
+                "−1 B (−<0.1 %)",
                 "+499 kB (+49,900 %)",
-                "−18.4 EB (−100.0 %)",
+                "−18.4 EB (−100 %)",
             ]
         );
         assert_eq!(

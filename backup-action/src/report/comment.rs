@@ -201,7 +201,7 @@ fn trend(comparison: &Comparison) -> String {
         return String::new();
     };
     format!(
-        "Last {} sizes: {} {} → {}\n",
+        "Sizes of the dump, last {}: {} {} → {}\n",
         comparison.trend_bytes.len(),
         format::sparkline(&comparison.trend_bytes),
         format::bytes(*first),
@@ -489,7 +489,7 @@ mod tests {
 
             22 schemas unchanged.
 
-            Last 3 sizes: ▆▇█ 180 MB → 240 MB
+            Sizes of the dump, last 3: ▆▇█ 180 MB → 240 MB
 
             **Tables that this pull request changes**
 
@@ -534,7 +534,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("⚠️ no drill has ever passed"), "{text}");
-        assert!(!text.contains(" sizes: "), "{text}");
+        assert!(!text.contains("Sizes of the dump"), "{text}");
         sizes.comparison = None;
         assert!(comment(&sizes).starts_with("### No backup yet\n"));
     }

@@ -54,7 +54,7 @@ pub struct Comparison {
     pub schemas: Vec<Change>,
     /// Schemas that are as large as in the base.
     pub unchanged_schemas: u64,
-    /// Sizes of the last archives, oldest first; the head is the last.
+    /// Sizes of the last dumps, oldest first; the head is the last.
     pub trend_bytes: Vec<u64>,
 }
 
@@ -195,9 +195,9 @@ impl Comparison {
         }
         let mut trend_bytes: Vec<u64> = earlier
             .into_iter()
-            .map(|manifest| manifest.archive.archive_bytes)
+            .map(|manifest| manifest.archive.dump_bytes)
             .collect();
-        trend_bytes.push(head.0.archive.archive_bytes);
+        trend_bytes.push(head.0.archive.dump_bytes);
         trend_bytes.drain(..trend_bytes.len().saturating_sub(TREND));
         Comparison {
             cluster: head.0.source.cluster.clone(),
@@ -244,7 +244,7 @@ mod tests {
 
     fn holding(day: i64, schemas: &[(&str, u64)]) -> Manifest {
         let mut manifest = backup(day, "", "");
-        manifest.archive.archive_bytes = (day + 20).unsigned_abs();
+        manifest.archive.dump_bytes = (day + 20).unsigned_abs();
         manifest.databases = vec![DatabaseSummary {
             name: "n".into(),
             bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),

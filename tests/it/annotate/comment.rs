@@ -33,7 +33,7 @@ fn one_comment_says_what_grew_and_is_updated() {
         "**What moved most**",
         "| `tenant_empresa_2` in `nostromo` | 20,120 |",
         " ▲ |\n",
-        "Last 2 sizes: ",
+        "Sizes of the dump, last 2: ",
         "Last gate ✅ ",
         "last drill ✅ ",
         " (restore ",

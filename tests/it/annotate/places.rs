@@ -110,10 +110,10 @@ fn a_dry_run_prints_the_comment_and_json_holds_it() {
         "{url}"
     );
     let comparison = &json["comparison"];
-    let head = comparison["head"]["archive_bytes"]
+    let head = comparison["head"]["dump_bytes"]
         .as_i64()
         .unwrap_or_default();
-    let base = comparison["base"]["archive_bytes"]
+    let base = comparison["base"]["dump_bytes"]
         .as_i64()
         .unwrap_or_default();
     assert!(head > base && base > 0, "{comparison}");

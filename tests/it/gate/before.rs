@@ -4,6 +4,8 @@
 use super::world::{PASSWORD, World, own, sample};
 use crate::support::cluster::{Auth, Cluster, ClusterOptions, write_program};
 use crate::support::need;
+use crate::support::past::{backdate, days_ago, invent, manifests, read};
+use serde_json::json;
 
 #[test]
 fn a_server_that_is_down_closes_the_gate() {
@@ -21,6 +23,39 @@ fn a_server_that_is_down_closes_the_gate() {
         world.gate(),
         3,
         &["server-reachable", "no-such-host.invalid"],
+    );
+}
+
+#[test]
+fn the_backup_that_still_protects_is_one_of_this_cluster() {
+    let Some(cluster) = sample("last good") else {
+        return;
+    };
+    let mut world = World::local(cluster);
+    let store = world.local.clone().unwrap_or_default();
+    let named = |world: &World| world.gate().args(&["--cluster", "nostromo"]);
+    world.passes(named(&world));
+    backdate(&store, &manifests(&store)[0], days_ago(2));
+    let ours = read(&manifests(&store)[0]);
+    // Newer, in the same prefix, and of another cluster.
+    invent(&store, &ours, days_ago(1), |manifest| {
+        manifest["source"]["system_identifier"] = json!("7777777777777777777");
+        manifest["source"]["cluster"] = json!("sulaco");
+    });
+    let up = named(&world).args(&["--require-database", "sulaco"]);
+    let up = world.closes(up, 1, &["sulaco"]);
+    assert_eq!(up.report()["last_good"]["key"], ours["archive_key"]);
+    // A server that is down is known by its name.
+    world.url = "postgres://postgres@127.0.0.1:1/postgres".to_owned();
+    let down = world.closes(named(&world), 3, &["server-reachable"]);
+    assert_eq!(down.report()["last_good"]["key"], ours["archive_key"]);
+    // A stranger has nothing here.
+    let stranger = world.gate().args(&["--cluster", "gateway"]);
+    let stranger = world.closes(stranger, 3, &["server-reachable"]);
+    assert!(
+        stranger.report()["last_good"].is_null(),
+        "{}",
+        stranger.all()
     );
 }
 

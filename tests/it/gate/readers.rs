@@ -271,8 +271,10 @@ fn only_a_manifest_makes_a_backup() {
         );
         assert_eq!(world.run("verify").end().code, 3);
     }
-    // The next gate is not disturbed by it.
-    world.passes(world.gate());
+    // It may be all that there is to compare with; then the next gate has to be told to go on.
+    let next = world.start(world.gate()).going.end();
+    assert_eq!(next.code, 3, "{}", next.all());
+    world.passes(world.gate().args(&["--check", "size-shrink=warn"]));
     assert_eq!(backups(&world).len(), 1);
     let text = std::fs::read(&manifest).unwrap();
     assert!(!String::from_utf8_lossy(&text).contains(PASSWORD));

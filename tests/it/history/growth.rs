@@ -1,13 +1,19 @@
 //! A real cluster that grows or loses rows between two gates.
 
 use crate::gate::world::{World, own};
-use crate::support::past::{backdate, days_ago, invent, manifests, read};
+use crate::support::past::{backdate, days_ago, invent, manifests, read, write};
 use crate::support::run::{Ended, Run};
+use jiff::SignedDuration;
 use serde_json::json;
+
+/// A gate that leaves backups of a month ago where they are.
+fn gate_of(world: &World) -> Run {
+    world.gate().args(&["--retention-mode", "off"])
+}
 
 /// A world with one backup, a month old.
 fn with_a_past<'a>(world: World<'a>) -> World<'a> {
-    let first = world.passes(gate(&world));
+    let first = world.passes(gate_of(&world));
     for check in ["size-shrink", "size-growth"] {
         let answer = first.check(check);
         assert_eq!(answer["outcome"], "passed");
@@ -20,11 +26,6 @@ fn with_a_past<'a>(world: World<'a>) -> World<'a> {
 
 fn evidence<'a>(ended: &'a Ended, check: &str) -> &'a str {
     ended.check(check)["evidence"].as_str().unwrap_or_default()
-}
-
-/// A gate that lets old backups be: a month is what these tests compare over.
-fn gate(world: &World) -> Run {
-    world.gate().args(&["--retention-mode", "off"])
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_cluster_that_doubles_is_noticed_and_names_the_tenant() {
         "nostromo",
         "insert into tenant_empresa_2.audit_log (at, entry) select '2026-02-01 00:00Z', json_build_object('n', i, 'action', md5(i::text)) from generate_series(1, 4000) i",
     );
-    let sensitive = || gate(&world).args(&["--growth-floor", "100kB"]);
+    let sensitive = || gate_of(&world).args(&["--growth-floor", "100kB"]);
     let says = [
         "schema tenant_empresa_2 of nostromo",
         "compared with the backup of",
@@ -109,7 +110,7 @@ fn a_cluster_that_doubles_is_noticed_and_names_the_tenant() {
         known.all()
     );
     // Half a megabyte pages nobody.
-    let quiet = world.passes(gate(&world));
+    let quiet = world.passes(gate_of(&world));
     assert_eq!(
         quiet.check("size-growth")["outcome"],
         "passed",
@@ -131,7 +132,7 @@ fn a_truncated_table_is_never_sealed_unless_it_was_meant() {
     );
     let world = with_a_past(World::local(&cluster));
     cluster.psql_in("nostromo", "truncate tenant_empresa_3.audit_log");
-    let gate = || -> Run { gate(&world).args(&["--shrink-floor", "50kB"]) };
+    let gate = || -> Run { gate_of(&world).args(&["--shrink-floor", "50kB"]) };
     let closed = world.closes(
         gate(),
         1,
@@ -181,4 +182,60 @@ fn a_truncated_table_is_never_sealed_unless_it_was_meant() {
     );
     world.closes(gate().args(&["--size-floor", "1GB"]), 1, &["the dump has"]);
     world.passes(gate().args(&["--size-floor", "central=500", "--size-floor", "10kB"]));
+}
+
+#[test]
+fn earlier_backups_that_cannot_be_read_are_not_taken_for_none() {
+    let Some(cluster) = own("history::unreadable") else {
+        return;
+    };
+    cluster.sample(2, 300);
+    cluster.psql_in(
+        "nostromo",
+        "insert into tenant_empresa_2.audit_log (at, entry) select '2026-02-01 00:00Z', json_build_object('n', i) from generate_series(1, 3000) i",
+    );
+    let world = with_a_past(World::local(&cluster));
+    let store = world.local.clone().unwrap_or_default();
+    let path = manifests(&store).remove(0);
+    let good = read(&path);
+    let mut newer = good.clone();
+    newer["format"] = json!(99);
+    write(&path, &newer);
+    cluster.psql_in("nostromo", "truncate tenant_empresa_2.audit_log");
+    let gate = || gate_of(&world).args(&["--shrink-floor", "50kB"]);
+    let before = world.snapshot();
+    let closed = world.start(gate()).going.end();
+    assert_eq!(closed.code, 3, "{}", closed.all());
+    assert_eq!(world.after_failure(&before, &closed), before);
+    for words in [
+        "earlier backups could not be read",
+        "99",
+        "--check size-shrink=warn",
+    ] {
+        closed.assert_says(words);
+    }
+    for (check, outcome) in [("size-shrink", "not_checked"), ("size-growth", "warned")] {
+        assert_eq!(closed.check(check)["outcome"], outcome, "{}", closed.all());
+    }
+    // What can be read is compared with, however many backups of others lie before it.
+    write(&path, &good);
+    for minutes in 0..150 {
+        let at = days_ago(29) + SignedDuration::from_mins(minutes);
+        invent(&store, &good, at, |manifest| {
+            manifest["source"]["system_identifier"] = json!("7777777777777777777");
+        });
+    }
+    let closed = world.closes(gate(), 1, &["schema tenant_empresa_2 of nostromo"]);
+    assert_eq!(closed.check("size-shrink")["outcome"], "failed");
+    // The first backup of a cluster passes among those of others.
+    std::fs::remove_file(&path).unwrap();
+    let first = world.passes(gate());
+    for check in ["size-shrink", "size-growth"] {
+        assert_eq!(
+            evidence(&first, check),
+            "no earlier backup to compare with",
+            "{}",
+            first.all()
+        );
+    }
 }

@@ -8,11 +8,13 @@ use crate::drill::drill;
 use crate::gate::world::{World, own, sample};
 use crate::support::browser::{Browser, Seen, View};
 use crate::support::past::{days_ago, invent, invent_receipt, manifests, read};
+use crate::support::peer::{Action, Fault, When};
 use crate::support::run::Run;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 const VIEWS: [View; 4] = [
     View {
@@ -348,4 +350,32 @@ fn the_page_of_a_run_opens_with_its_verdict() {
         "{}",
         ended.all()
     );
+}
+
+#[test]
+fn whoever_kills_a_run_that_waits_for_its_page_has_the_outputs() {
+    let test = "outputs before the page";
+    let Some(cluster) = own(test) else {
+        return;
+    };
+    cluster.sample(1, 10);
+    let Some(mut world) = World::remote(test, &cluster) else {
+        return;
+    };
+    let peer = world.peer();
+    // Only the page asks for receipts of gates.
+    let silence = Fault::Stall(Duration::from_secs(60));
+    peer.inject(
+        When::Target(Action::ListObjects, "receipts%2Fgate"),
+        silence,
+    );
+    let gate = world.gate();
+    let output = gate.dir().join("output");
+    let mut watched = world.start(gate);
+    watched.going.until("the page's question", || {
+        peer.seen().iter().any(|seen| seen.fault.is_some())
+    });
+    let outputs = fs::read_to_string(output).unwrap();
+    watched.going.signal("KILL");
+    assert!(outputs.contains("\ntrue\n"), "{outputs}");
 }

@@ -69,7 +69,7 @@ pub(super) fn comparison<'a>(
         .iter()
         .find(|found| std::ptr::eq(&found.manifest, head))?;
     let earlier = manifests.iter().copied().filter(|other| {
-        other.started_at < head.started_at && choice::is_of_one_cluster(other, head)
+        other.started_at < head.started_at && other.source.id().is(&head.source.id())
     });
     let named = |(manifest, why): (&'a Manifest, Why)| (manifest, name(&why));
     let comparison = Comparison::new(

@@ -3,7 +3,7 @@
 
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::command::journal::Journal;
-use crate::command::stores;
+use crate::command::past;
 use crate::error;
 use crate::manifest::Manifest;
 use crate::pipeline::cleanup::{Cleanup, Undo};
@@ -71,23 +71,35 @@ async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::R
     Ok(capabilities.to_string())
 }
 
-/// Finds the newest verified backup of `stores`, for the journal; returns the size of its archive.
+/// Finds the newest verified backup of this cluster in `stores`, for the journal; returns the size
+/// of its archive. That of another cluster protects nobody here.
 pub(super) async fn last_good(journal: &mut Journal, stores: Vec<Store>) -> Option<u64> {
+    let cluster = journal.cluster_id();
     let mut newest: Option<(Store, Manifest)> = None;
     for store in stores {
-        match stores::newest(&store).await {
-            Ok(Some(found))
-                if newest
-                    .as_ref()
-                    .is_none_or(|(_, best)| best.finished_at < found.manifest.finished_at) =>
-            {
-                newest = Some((store, found.manifest));
+        let found = match past::newest(&store, &cluster).await {
+            Ok((found, passed_over)) => {
+                let passed_over = passed_over.iter();
+                let passed_over =
+                    passed_over.map(|place| format!("not counted as a backup: {place}"));
+                journal.notes.extend(passed_over);
+                found
             }
-            Ok(_) => {}
-            Err(error) => journal.notes.push(format!(
-                "earlier backups could not be listed: {}",
-                error::one_line(&error)
-            )),
+            Err(error) => {
+                journal.notes.push(format!(
+                    "earlier backups could not be listed: {}",
+                    error::one_line(&error)
+                ));
+                None
+            }
+        };
+        let is_newer = |found: &Manifest| {
+            newest
+                .as_ref()
+                .is_none_or(|(_, best)| best.finished_at < found.finished_at)
+        };
+        if let Some(found) = found.filter(is_newer) {
+            newest = Some((store, found));
         }
     }
     let (store, manifest) = newest?;

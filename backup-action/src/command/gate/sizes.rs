@@ -8,7 +8,6 @@ use crate::command::journal::Journal;
 use crate::command::past::{self, Earlier};
 use crate::error;
 use crate::history::growth::{self, Direction, Excuse, Move, Part, Sizes};
-use crate::history::series::Identity;
 use crate::history::summary::{self, Summary};
 use crate::manifest::Manifest;
 use crate::report::{escape, format};
@@ -25,17 +24,16 @@ pub(super) async fn earlier(
     journal: &mut Journal,
     stores: &[Store],
 ) -> Option<Earlier> {
-    let source = journal.source.as_ref();
-    let identifier = source.and_then(|source| source.system_identifier.as_deref());
-    let cluster = Identity::of(&journal.cluster, identifier);
+    let cluster = journal.cluster_id();
     let count = summary::SIZES - 1;
-    match past::earlier(stores, &cluster, journal.started_at, count).await {
-        Ok(found) => {
-            let passed_over = found.passed_over.iter();
-            let passed_over = passed_over.map(|place| format!("not compared with {place}"));
-            journal.notes.extend(passed_over);
-            Some(found)
-        }
+    let found = past::earlier(stores, &cluster, journal.started_at, count).await;
+    if let Ok(found) = &found {
+        let passed_over = found.passed_over.iter();
+        let passed_over = passed_over.map(|place| format!("not compared with {place}"));
+        journal.notes.extend(passed_over);
+    }
+    match found.and_then(comparable) {
+        Ok(found) => Some(found),
         Err(error) => {
             for id in [CheckId::SizeShrink, CheckId::SizeGrowth] {
                 journal.check(unknown(id, context.config.severities.of(id), &error));
@@ -43,6 +41,22 @@ pub(super) async fn earlier(
             None
         }
     }
+}
+
+/// What cannot be read may be all that there is to compare with: that is not a first backup.
+fn comparable(earlier: Earlier) -> anyhow::Result<Earlier> {
+    let (None, [first, rest @ ..]) = (&earlier.baseline, earlier.passed_over.as_slice()) else {
+        return Ok(earlier);
+    };
+    let others = match rest.len() as u64 {
+        0 => String::new(),
+        more => format!(", and {} more", format::count(more)),
+    };
+    Err(error::Explained::new(
+        format!("{first}{others}"),
+        "Read them with the version of backup-action that wrote them, or run the gate once with `--check size-shrink=warn --check size-growth=warn`: the next one has this backup to compare with.",
+    )
+    .into())
 }
 
 /// Answers what is not answered yet, and records what the report says about sizes over time.
@@ -130,9 +144,11 @@ fn change(
     id: CheckId,
     direction: Direction,
 ) -> Check {
-    let (Some(baseline), Some(newest)) = (&earlier.baseline, earlier.newest.first()) else {
+    let Some(baseline) = &earlier.baseline else {
         return Check::passed(id, "no earlier backup to compare with");
     };
+    // Among too many backups of others the newest is not found; then nothing is known already.
+    let newest = earlier.newest.first().unwrap_or(baseline);
     let severity = context.config.severities.of(id);
     let limits = &context.config.history.limits;
     let of = |manifest: &'_ Manifest| manifest.archive.dump_bytes;
