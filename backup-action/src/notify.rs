@@ -29,7 +29,7 @@ pub struct News<'a> {
     pub alert: Option<&'a Alert>,
     /// The report as JSON, for the webhook.
     pub report: &'a str,
-    /// Whether the run passed, so that the heartbeat is asked.
+    /// Whether a gate or drill passed, so that the heartbeat is asked.
     pub is_alive: bool,
     /// When, for the signature.
     pub now: Timestamp,
@@ -102,7 +102,9 @@ const MAX_SAID_CHARS: usize = 300;
 /// Servers repeat what they were sent.
 fn clean(mut told: Told, secrets: &[Secret]) -> Told {
     let (Ok(text) | Err(text)) = &mut told.result;
-    *text = escape::shorten(&redact(text, secrets), MAX_SAID_CHARS);
+    // In this order: a secret is only found whole, and a password may hold an @.
+    let text_shown = outcome::without_addresses(&redact(text, secrets));
+    *text = escape::shorten(&text_shown, MAX_SAID_CHARS);
     told
 }
 

@@ -4,6 +4,7 @@
 
 use crate::check::{CheckId, Outcome};
 use crate::error::Explained;
+use crate::manifest::Source;
 use crate::report::restored::{PastDrill, Restored};
 use crate::report::words::Ending;
 use crate::report::{self, Report};
@@ -150,18 +151,18 @@ impl Receipt {
         self.report.restored.as_ref().map_or(0, Restored::accepted)
     }
 
-    /// Whether it is of the cluster with this system identifier. Where the cluster does not say its
-    /// own, nothing speaks against it; a receipt that does not say one is of no known cluster.
-    pub fn is_of(&self, system_identifier: Option<&str>) -> bool {
+    /// Whether it is of the cluster of `source`: by the system identifier, and where the cluster does
+    /// not say its own, by the name; a receipt that does not say one is of no known cluster.
+    pub fn is_of(&self, source: &Source) -> bool {
         let own = self
             .report
             .source
             .as_ref()
             .and_then(|source| source.system_identifier.as_deref());
-        match (own, system_identifier) {
+        match (own, source.system_identifier.as_deref()) {
             (Some(own), Some(other)) => own == other,
             (None, Some(_)) => false,
-            (_, None) => true,
+            (_, None) => self.report.cluster == source.cluster,
         }
     }
 
@@ -299,8 +300,26 @@ mod tests {
         assert_eq!(at("2026-01-18T02:00:41Z"), Some(30));
         assert_eq!(at("2026-01-18T01:59:41Z"), Some(0));
         assert_eq!(at("2026-01-18T01:58:41Z"), None);
-        assert!(receipt.is_of(None));
-        assert!(receipt.is_of(Some("7300000000000000001")));
-        assert!(!receipt.is_of(Some("7300000000000000002")));
+    }
+
+    #[test]
+    fn clusters_are_told_apart_by_identifier_and_else_by_name() {
+        let report = samples::passed();
+        let receipt = read(&report).unwrap();
+        let own = report.source.clone().unwrap();
+        assert!(receipt.is_of(&own));
+        let named = |identifier: Option<&str>, name: &str| Source {
+            cluster: name.to_owned(),
+            system_identifier: identifier.map(str::to_owned),
+            ..own.clone()
+        };
+        assert!(receipt.is_of(&named(Some("7300000000000000001"), "renamed")));
+        assert!(!receipt.is_of(&named(Some("7300000000000000002"), &own.cluster)));
+        // Whose server does not say who it is.
+        assert!(receipt.is_of(&named(None, &own.cluster)));
+        assert!(!receipt.is_of(&named(None, "sulaco-prod")));
+        let mut report = report;
+        report.source = None;
+        assert!(!read(&report).unwrap().is_of(&own));
     }
 }

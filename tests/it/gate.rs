@@ -8,5 +8,6 @@ mod dump;
 pub(crate) mod happy;
 mod readers;
 mod signals;
+mod slow_retention;
 mod stores;
 pub(crate) mod world;

@@ -8,10 +8,13 @@
 
 mod command;
 mod gate;
+mod heartbeat;
 mod mail;
 mod slow;
+mod warnings;
 mod web;
 
+use crate::support::mail::{Certificates, MailServer, Speaks};
 use crate::support::run::{Ended, Run};
 use crate::support::web::Heard;
 use hmac::{Hmac, KeyInit, Mac};
@@ -58,6 +61,19 @@ fn with_mail(run: Run, scheme: &str, port: u16, rest: &str) -> Run {
             "BACKUP_ACTION_EMAIL_TO",
             "ops@acme.example\nLead <lead@acme.example>",
         )
+}
+
+/// A mail server that wants the login of [`with_mail`], and its certificates.
+fn mail_server(test: &str, tls: &str, behaviour: &str) -> Option<(Certificates, MailServer)> {
+    let certificates = Certificates::make(test)?;
+    let speaks = Speaks {
+        tls,
+        certificate: "here",
+        login: Some(("backup@acme.example", SMTP_PASSWORD)),
+        behaviour,
+    };
+    let server = MailServer::start(test, speaks, &certificates)?;
+    Some((certificates, server))
 }
 
 /// The result of one channel, from `--output json`.

@@ -339,6 +339,24 @@ fn the_receipt_of_a_gate_that_failed_stops_a_deploy_that_asks_for_the_latest() {
     assert_eq!(failed(&gated).0.len(), 3, "the other store has it");
 }
 
+/// Two runs may start in one second.
+#[test]
+fn of_two_receipts_of_one_second_the_one_that_failed_counts() {
+    let Some(cluster) = sample("receipts-second") else {
+        return;
+    };
+    let gated = Gated::new(World::local(cluster));
+    accepts(gated.verify());
+    let mut failed: Value = serde_json::from_slice(&fs::read(&gated.receipt).unwrap()).unwrap();
+    failed["verdict"] = json!("failed");
+    failed["exit_code"] = json!(1);
+    let name = gated.receipt.to_str().unwrap();
+    let beside = PathBuf::from(name.replace("Z_passed_", "Z_failed_"));
+    assert_ne!(beside, gated.receipt);
+    fs::write(beside, serde_json::to_vec(&failed).unwrap()).unwrap();
+    gated.refuses(gated.verify(), "receipt-passed", "does not say that");
+}
+
 fn in_the_past(seconds: i64) -> String {
     let then = Timestamp::now() - SignedDuration::from_secs(seconds);
     then.to_string()

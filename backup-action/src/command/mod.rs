@@ -26,6 +26,7 @@ mod signals;
 mod source;
 mod stores;
 mod tell;
+mod trouble;
 mod verify;
 mod verify_receipt;
 

@@ -1,17 +1,16 @@
 //! Receipts in the stores: written at the end of a gate or drill, found again by the gate's
-//! `drill-fresh`, by `verify-receipt`, for the trend of a drill, and to know a recovery.
+//! `drill-fresh`, by `verify-receipt` and for the trend of a drill.
 
 use super::journal::Journal;
 use super::{Context, ExitStatus, stores};
 use crate::check::{Check, CheckId, Verdict};
 use crate::config::Config;
 use crate::error;
-use crate::manifest::{CiRun, ClusterId};
+use crate::manifest::{CiRun, Source};
 use crate::pipeline::cleanup::{Cleanup, Ticket, Undo};
 use crate::receipt::{Kind, MAX_BYTES, Receipt};
-use crate::report::alert::Trouble;
 use crate::report::restored::PastDrill;
-use crate::report::{Report, json, words};
+use crate::report::{Report, json};
 use crate::store::{Key, Store, StoreErrorKind};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -49,8 +48,16 @@ pub(crate) async fn keys(stores: &[Store], kind: Kind) -> anyhow::Result<Vec<(Ke
             }
         }
     }
-    // Keys begin with the time of the start.
-    Ok(found.into_iter().rev().collect())
+    let mut found: Vec<_> = found.into_iter().collect();
+    // Keys begin with the time of the start. Of two of one second the failed one comes first: whoever
+    // asks for the latest must not be told yes where one said no.
+    found.sort_by(|(one, _), (other, _)| newest_first(one).cmp(&newest_first(other)));
+    Ok(found)
+}
+
+fn newest_first(key: &Key) -> impl Ord + use<'_> {
+    let (time, _) = key.as_str().split_once("Z_").unwrap_or((key.as_str(), ""));
+    std::cmp::Reverse((time, is_named_failed(key), key.as_str()))
 }
 
 /// Reads a receipt from the first of `stores` that has it.
@@ -93,6 +100,8 @@ fn named_after_its_start(receipt: Receipt, kind: Kind, key: &Key) -> anyhow::Res
 pub(crate) struct Drills {
     /// The newest passed drill of the cluster.
     pub(crate) newest: Option<Found>,
+    /// How many receipts were looked at.
+    pub(crate) looked_at: u64,
     /// Why newer receipts do not count: damaged, of another cluster, from the future, ….
     pub(crate) passed_over: Vec<String>,
 }
@@ -104,15 +113,17 @@ pub(crate) struct Drills {
 /// A store does not answer.
 pub(crate) async fn newest_passed_drill(
     stores: &[Store],
-    system_identifier: Option<&str>,
+    cluster: Option<&Source>,
     now: Timestamp,
     is_wanted: impl Fn(&Report) -> bool,
 ) -> anyhow::Result<Drills> {
     let mut drills = Drills {
         newest: None,
+        looked_at: 0,
         passed_over: Vec::new(),
     };
     for (key, holders) in keys(stores, Kind::Drill).await?.into_iter().take(MAX_READ) {
+        drills.looked_at += 1;
         // What says of itself that it failed needs no reading.
         if is_named_failed(&key) {
             continue;
@@ -130,7 +141,7 @@ pub(crate) async fn newest_passed_drill(
                 Some(_) => return Err(error),
             },
         };
-        let objection = if !receipt.is_of(system_identifier) {
+        let objection = if !is_of(&receipt, cluster) {
             Some("is of another cluster")
         } else if receipt.age_seconds(now).is_none() {
             Some("is from the future: look at the clocks")
@@ -160,6 +171,11 @@ pub(crate) async fn newest_passed_drill(
     Ok(drills)
 }
 
+/// An archive without a manifest does not say whose it is, so nothing speaks against a receipt.
+fn is_of(receipt: &Receipt, cluster: Option<&Source>) -> bool {
+    cluster.is_none_or(|source| receipt.is_of(source))
+}
+
 /// Whether a receipt says of itself that its run failed.
 pub(crate) fn is_named_failed(key: &Key) -> bool {
     key.split()
@@ -175,7 +191,7 @@ pub(crate) fn is_named_failed(key: &Key) -> bool {
 /// A store does not answer.
 pub(crate) async fn trend(
     stores: &[Store],
-    system_identifier: Option<&str>,
+    cluster: Option<&Source>,
 ) -> anyhow::Result<(Vec<PastDrill>, Vec<String>)> {
     let (mut past, mut unreadable) = (Vec::new(), Vec::new());
     for (key, holders) in keys(stores, Kind::Drill).await?.into_iter().take(MAX_READ) {
@@ -189,7 +205,7 @@ pub(crate) async fn trend(
                     .restored
                     .as_ref()
                     .is_some_and(|r| !r.schema_only);
-                if with_rows && receipt.is_of(system_identifier) {
+                if with_rows && is_of(&receipt, cluster) {
                     past.push(receipt.past_drill(key.as_str()));
                 }
             }
@@ -309,68 +325,6 @@ pub(crate) async fn store_failed(config: &Config, kind: Kind, report: &Report) -
         Ok(failed) => failed,
         Err(error) => vec![error::one_line(&error)],
     }
-}
-
-/// Receipts that are read to find out how runs before this one ended.
-const MAX_BEFORE: usize = 50;
-
-/// The failures of the same cluster that came right before `report`, which passed; none when the
-/// run before it passed as well. `own` is the key of its own receipt.
-///
-/// # Errors
-/// A store does not answer.
-pub(crate) async fn trouble_before(
-    config: &Config,
-    kind: Kind,
-    report: &Report,
-    own: Option<&str>,
-) -> anyhow::Result<Option<Trouble>> {
-    let stores = stores::open(config).await?;
-    let earlier = keys(&stores, kind).await?.into_iter();
-    let earlier = earlier.filter(|(key, _)| Some(key.as_str()) != own);
-    let mut trouble: Option<Trouble> = None;
-    for (key, holders) in earlier.take(MAX_BEFORE) {
-        // What cannot be read says nothing, neither good nor bad.
-        let Ok(receipt) = read(&holders, kind, &key).await else {
-            continue;
-        };
-        let before = receipt.report();
-        if before.started_at > report.started_at
-            || !is_of_same_cluster(before, report)
-            || words::is_schema_only(before)
-        {
-            continue;
-        }
-        if receipt.passed() {
-            break;
-        }
-        trouble = Some(match trouble {
-            None => Trouble {
-                failures: 1,
-                since: before.started_at,
-                last: words::headline(before),
-            },
-            Some(later) => Trouble {
-                failures: later.failures + 1,
-                since: before.started_at,
-                ..later
-            },
-        });
-    }
-    Ok(trouble)
-}
-
-/// A gate that knew neither a server nor a name may be of any.
-fn is_of_same_cluster(one: &Report, other: &Report) -> bool {
-    let id = |report: &Report| ClusterId {
-        name: report.cluster.clone(),
-        system_identifier: report
-            .source
-            .as_ref()
-            .and_then(|source| source.system_identifier.clone()),
-    };
-    let (one, other) = (id(one), id(other));
-    one.is(&other) || (one.name.is_empty() && one.system_identifier.is_none())
 }
 
 /// Puts a small object into every store; all stay on the undo list.

@@ -4,7 +4,7 @@
 
 use super::receipts;
 use super::signals::interrupted;
-use super::{Context, answer, say};
+use super::{Context, answer, say, trouble};
 use crate::check::Outcome;
 use crate::notify::{self, News, Told};
 use crate::receipt::Kind;
@@ -75,8 +75,8 @@ async fn send(
     };
     let is_alive = ending == Ending::Passed
         && config.heartbeat.is_some()
-        // It does not count as a drill, so it must not look like one from afar.
-        && !words::is_schema_only(report);
+        // A prune or a look at old backups every day must not hide that no gate has run for weeks.
+        && leaves_receipts(report).is_some();
     if alert.is_none() && !is_alive {
         return Ok(Vec::new());
     }
@@ -107,7 +107,7 @@ async fn occasion(
     if on.recovery
         && let Some(kind) = leaves_receipts(report)
     {
-        let looked = receipts::trouble_before(&context.config, kind, report, own_receipt);
+        let looked = trouble::before(&context.config, kind, report, own_receipt);
         match tokio::time::timeout(STORE_LIMIT, looked).await {
             Ok(Ok(Some(trouble))) => return Some(Occasion::Recovery(trouble)),
             Ok(Ok(None)) => {}
@@ -132,7 +132,7 @@ async fn occasion(
 }
 
 /// The kind of the receipts by which a later run knows how this one ended. A drill that restored
-/// nothing, or no rows, ends no trouble.
+/// nothing, or no rows, ends no trouble, and is no sign of life.
 fn leaves_receipts(report: &Report) -> Option<Kind> {
     match report.command.as_str() {
         "gate" => Some(Kind::Gate),

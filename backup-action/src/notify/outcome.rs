@@ -87,3 +87,41 @@ pub(super) fn words(text: &str) -> String {
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// A text without mail addresses: servers repeat them, and logs of public repositories are public.
+pub(super) fn without_addresses(text: &str) -> String {
+    let is_part = |c: char| !c.is_whitespace() && !"<>()[]\"',;:".contains(c);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        out.push_str(if word.contains('@') { "***" } else { word });
+        let next = after.find(is_part).unwrap_or(after.len());
+        let (between, following) = after.split_at(next);
+        out.push_str(between);
+        rest = following;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_is_left() {
+        for (said, shown) in [
+            (
+                "5.1.1 <ops@acme.example>: user unknown (ops+x@acme.example)",
+                "5.1.1 <***>: user unknown (***)",
+            ),
+            ("RCPT TO:<\"a b\"@acme.example>,", "RCPT TO:<\"a b\"***>,"),
+            ("ü@acme.example", "***"),
+            ("2.0.0 queued as 4711", "2.0.0 queued as 4711"),
+            ("", ""),
+        ] {
+            assert_eq!(without_addresses(said), shown);
+        }
+    }
+}

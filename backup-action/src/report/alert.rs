@@ -124,7 +124,8 @@ impl Alert {
     }
 }
 
-/// The report as it may leave the stores: the answers to questions are data.
+/// The report as it may leave the stores: the answers to questions are data. So is what was expected,
+/// which is the answer when it came as expected, and the query may hold either.
 pub fn without_answers(report: &Report) -> Report {
     let mut report = report.clone();
     let Some(restored) = &mut report.restored else {
@@ -135,7 +136,13 @@ pub fn without_answers(report: &Report) -> Report {
         if question.as_expected != Some(true) {
             wrong.push(question.name.clone());
         }
-        question.answer = "not part of messages".to_owned();
+        for text in [
+            &mut question.sql,
+            &mut question.expected,
+            &mut question.answer,
+        ] {
+            *text = "not part of messages".to_owned();
+        }
     }
     for check in &mut report.checks {
         if check.id == CheckId::Questions && !wrong.is_empty() {
@@ -346,14 +353,22 @@ mod tests {
     fn the_answers_to_questions_stay_here() {
         let mut report = samples::drill_failed();
         let restored = report.restored.as_mut().unwrap();
-        restored.questions = vec![super::super::restored::Answered {
+        let wrong = super::super::restored::Answered {
             name: "payroll of June".to_owned(),
             database: "nostromo".to_owned(),
-            sql: "select sum(pay) from payroll".to_owned(),
+            sql: "select sum(pay) from payroll where name = 'Dallas'".to_owned(),
             expected: "at least 1".to_owned(),
             answer: "4711.42".to_owned(),
             as_expected: Some(false),
-        }];
+        };
+        let right = super::super::restored::Answered {
+            name: "payroll of July".to_owned(),
+            expected: "8151.23".to_owned(),
+            answer: "8151.23".to_owned(),
+            as_expected: Some(true),
+            ..wrong.clone()
+        };
+        restored.questions = vec![wrong, right];
         report.checks.push(Check::failed(
             CheckId::Questions,
             "payroll of June: 4711.42 instead of at least 1",
@@ -361,7 +376,9 @@ mod tests {
         ));
         let told = without_answers(&report);
         let json = super::super::json::render(&told).unwrap();
-        assert!(!json.contains("4711.42"), "{json}");
+        for data in ["4711.42", "8151.23", "Dallas"] {
+            assert!(!json.contains(data), "{data}: {json}");
+        }
         assert!(json.contains("not as expected: payroll of June"));
         let alert = format!("{:?}", Alert::new(&report, Occasion::Failure));
         assert!(!alert.contains("4711.42") && alert.contains("payroll of June"));

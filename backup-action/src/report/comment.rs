@@ -6,6 +6,7 @@ use super::changes::{change, percent, signed};
 use super::escape::{self, MAX_NAME_CHARS};
 use super::folds::{code, text};
 use super::format;
+use super::last_runs::runs;
 use super::sizes::{Change, Comparison, Run, Shown, Sizes, Touch};
 
 /// GitHub ends at 65,536 characters.
@@ -68,7 +69,10 @@ pub fn touch_in_short(touch: &Touch, last_drill: Option<&Run>) -> String {
             format::duration(seconds),
             time.strftime("%Y-%m-%d")
         ),
-        Some((None, _)) | None => "; no drill has restored this cluster yet".to_owned(),
+        // Of the receipts that were looked at; there may have been others.
+        Some((None, _)) | None => {
+            "; no receipt says how long a drill took to restore it".to_owned()
+        }
     };
     format!(
         "this file {} {tables}: {}{restored}",
@@ -254,41 +258,6 @@ fn touches(sizes: &Sizes) -> String {
     out
 }
 
-fn runs(sizes: &Sizes) -> String {
-    let age = |run: &Run| {
-        let age = format::age(sizes.now.duration_since(run.finished_at).as_secs());
-        let age = if age.starts_with("from") {
-            age
-        } else {
-            format!("{age} ago")
-        };
-        match run.url.as_deref().and_then(link) {
-            Some(url) => format!("[{age}]({url})"),
-            None => age,
-        }
-    };
-    let gate = match &sizes.last_gate {
-        Some(gate) => format!("Last gate ✅ {}", age(gate)),
-        None => "No gate has left a receipt".to_owned(),
-    };
-    let drill = match &sizes.last_drill {
-        Some(drill) => {
-            let restored = drill.restore_seconds.map_or(String::new(), |seconds| {
-                format!(" (restore {})", format::duration(seconds))
-            });
-            format!("last drill ✅ {}{restored}", age(drill))
-        }
-        None => "⚠️ no drill has ever passed".to_owned(),
-    };
-    format!("{gate} · {drill}\n")
-}
-
-/// An address that can stand in a link as it is; a receipt is no trusted source of one.
-fn link(url: &str) -> Option<&str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:%".contains(&b);
-    (url.starts_with("https://") && url.len() < 500 && url.bytes().all(plain)).then_some(url)
-}
-
 fn notes(sizes: &Sizes) -> String {
     let rows = sizes
         .notes
@@ -386,6 +355,7 @@ fn optional(bytes: Option<i64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::last_runs::link;
     use super::super::sizes::{FORMAT, Size};
     use super::*;
     use expect_test::expect;
@@ -450,7 +420,9 @@ mod tests {
                 trend_bytes: vec![180_000_000, 203_000_000, 240_000_000],
             }),
             last_gate: Some(run("2026-01-18", None)),
+            gate_receipts: 1,
             last_drill: Some(run("2026-01-09", Some(581.0))),
+            drill_receipts: 1,
             touches: vec![Touch {
                 file: "migrations/0042_payroll.sql".to_owned(),
                 line: 3,
@@ -533,10 +505,37 @@ mod tests {
             text.contains("| schema | rows | size |\n|---|--:|--:|\n"),
             "{text}"
         );
-        assert!(text.contains("⚠️ no drill has ever passed"), "{text}");
         assert!(!text.contains("Sizes of the dump"), "{text}");
         sizes.comparison = None;
-        assert!(comment(&sizes).starts_with("### No backup yet\n"));
+        let text = comment(&sizes);
+        assert!(text.starts_with("### No backup yet\n"), "{text}");
+        // Nobody looked for them.
+        assert!(
+            !text.contains(" gate ✅") && !text.contains("receipt"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_was_not_found_is_said_of_where_it_was_looked_for() {
+        let mut sizes = sample();
+        sizes.last_gate = None;
+        sizes.last_drill = None;
+        let mut line = |gates, drills| {
+            (sizes.gate_receipts, sizes.drill_receipts) = (gates, drills);
+            runs(&sizes)
+        };
+        expect![[r#"
+            No receipt of a gate was found · ⚠️ no receipt of a drill was found
+            ⚠️ No passed gate of this cluster in the last receipt of a gate · ⚠️ no passed drill of this cluster in the last receipt of a drill
+            ⚠️ No passed gate of this cluster in the last 20 receipts of gates · ⚠️ no passed drill of this cluster in the last 400 receipts of drills
+        "#]]
+        .assert_eq(&[line(0, 0), line(1, 1), line(20, 400)].concat());
+        let touch = touch_in_short(&sizes.touches[0], None);
+        assert!(
+            touch.ends_with("; no receipt says how long a drill took to restore it"),
+            "{touch}"
+        );
     }
 
     #[test]

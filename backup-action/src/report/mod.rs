@@ -14,6 +14,7 @@ pub mod history_text;
 pub mod html;
 pub mod instructions;
 pub mod json;
+mod last_runs;
 pub mod mail;
 pub mod markdown;
 pub mod recovery;

@@ -27,8 +27,12 @@ pub struct Sizes {
     pub comparison: Option<Comparison>,
     /// The newest gate that passed.
     pub last_gate: Option<Run>,
+    /// Among how many receipts of gates it was looked for, the newest first.
+    pub gate_receipts: u64,
     /// The newest drill that passed.
     pub last_drill: Option<Run>,
+    /// The same for drills.
+    pub drill_receipts: u64,
     /// What the changed files do to tables of the backup, file by file.
     pub touches: Vec<Touch>,
     /// Changed files that were read.

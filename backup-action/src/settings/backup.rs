@@ -42,8 +42,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_CLUSTER",
         value: "NAME",
         default: "host:port",
-        help: "The name of the cluster in reports; for prune the name or identifier of the cluster whose backups may go.",
-        commands: &["gate", "prune"],
+        help: "The name of the cluster in reports; for prune and annotate the name or identifier of the cluster whose backups may go or are shown.",
+        commands: &["gate", "prune", "annotate"],
         ..PLAIN
     },
     Setting {

@@ -84,7 +84,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "heartbeat-url",
         env: "BACKUP_ACTION_HEARTBEAT_URL",
         value: "URL",
-        help: "Asked with GET after every run that passed, whatever notify-on says: a monitor then \
+        help: "Asked with GET after every gate and drill that passed, whatever notify-on says: a monitor then \
                notices runs that never happened.",
         secret: true,
         commands: TOLD,

@@ -1,27 +1,16 @@
 //! `notify --test`.
 
 use super::{
-    HEARTBEAT_TOKEN, SLACK_TOKEN, WEBHOOK_TOKEN, channel, slack_message, test, webhook_report,
-    with_heartbeat, with_mail, with_slack, with_webhook,
+    HEARTBEAT_TOKEN, SLACK_TOKEN, WEBHOOK_TOKEN, channel, mail_server, slack_message, test,
+    webhook_report, with_heartbeat, with_mail, with_slack, with_webhook,
 };
-use crate::notify::SMTP_PASSWORD;
-use crate::support::mail::{Certificates, MailServer, Speaks};
 use crate::support::run::Run;
 use crate::support::web::{Answer, Web};
 
 #[test]
 fn one_sample_goes_through_each_channel() {
     let name = "notify::command";
-    let Some(certificates) = Certificates::make(name) else {
-        return;
-    };
-    let speaks = Speaks {
-        tls: "starttls",
-        certificate: "here",
-        login: Some(("backup@acme.example", SMTP_PASSWORD)),
-        behaviour: "accepts",
-    };
-    let Some(mail) = MailServer::start(name, speaks, &certificates) else {
+    let Some((certificates, mail)) = mail_server(name, "starttls", "accepts") else {
         return;
     };
     let (slack, hook, beat) = (Web::start(&[]), Web::start(&[]), Web::start(&[]));

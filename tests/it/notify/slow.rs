@@ -1,11 +1,10 @@
 //! Servers that are down or never answer: everything ends in time, and the run stays what it was.
 
 use super::{
-    HEARTBEAT_TOKEN, SLACK_TOKEN, SMTP_PASSWORD, WEBHOOK_TOKEN, channel, test, with_heartbeat,
+    HEARTBEAT_TOKEN, SLACK_TOKEN, WEBHOOK_TOKEN, channel, mail_server, test, with_heartbeat,
     with_mail, with_slack, with_webhook,
 };
 use crate::gate::world::{World, sample};
-use crate::support::mail::{Certificates, MailServer, Speaks};
 use crate::support::web::{Answer, Web};
 use std::time::{Duration, Instant};
 
@@ -15,16 +14,7 @@ const LIMIT: f64 = 36.0;
 #[test]
 fn four_channels_that_never_answer_end_together() {
     let name = "notify::slow";
-    let Some(certificates) = Certificates::make(name) else {
-        return;
-    };
-    let speaks = Speaks {
-        tls: "starttls",
-        certificate: "here",
-        login: Some(("backup@acme.example", SMTP_PASSWORD)),
-        behaviour: "slow",
-    };
-    let Some(mail) = MailServer::start(name, speaks, &certificates) else {
+    let Some((certificates, mail)) = mail_server(name, "starttls", "slow") else {
         return;
     };
     let silent = Web::start(&[Answer::Silence]);

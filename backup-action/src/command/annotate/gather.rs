@@ -6,7 +6,7 @@ use crate::error;
 use crate::github::choice::{self, Why};
 use crate::github::event::PullRequest;
 use crate::github::runner::Runner;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Source};
 use crate::receipt::{Kind, Receipt};
 use crate::report::sizes::{Comparison, Run};
 use crate::store::{Store, StoreErrorKind};
@@ -92,6 +92,13 @@ fn name(why: &Why) -> String {
     }
 }
 
+/// The last run of a kind that passed, and among how many receipts it was looked for.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) newest: Option<Run>,
+    pub(super) receipts: u64,
+}
+
 /// The last gate and the last drill that passed, of the cluster of `head`.
 ///
 /// # Errors
@@ -102,44 +109,51 @@ pub(super) async fn runs(
     runner: Option<&Runner>,
     now: Timestamp,
     notes: &mut Vec<String>,
-) -> anyhow::Result<(Option<Run>, Option<Run>)> {
+) -> anyhow::Result<(Looked, Looked)> {
     let Some(head) = head else {
-        return Ok((None, None));
+        return Ok((Looked::default(), Looked::default()));
     };
     let home = runner
         .and_then(|runner| runner.run.url.split_once("/actions/"))
         .map(|(repository, _)| format!("{repository}/actions/"));
     let home = home.as_deref();
-    let cluster = head.manifest.source.system_identifier.as_deref();
-    let gate = last_gate(stores, cluster, now, notes)
-        .await?
-        .map(|(key, receipt)| run(key, &receipt, home));
-    let drills = receipts::newest_passed_drill(stores, cluster, now, |_| true).await?;
-    let drill = drills
-        .newest
-        .map(|found| run(found.key.to_string(), &found.receipt, home));
+    let cluster = &head.manifest.source;
+    let (gate, gate_receipts) = last_gate(stores, cluster, now, notes).await?;
+    let gates = Looked {
+        newest: gate.map(|(key, receipt)| run(key, &receipt, home)),
+        receipts: gate_receipts,
+    };
+    let found = receipts::newest_passed_drill(stores, Some(cluster), now, |_| true).await?;
+    let drills = Looked {
+        newest: found
+            .newest
+            .map(|found| run(found.key.to_string(), &found.receipt, home)),
+        receipts: found.looked_at,
+    };
     // One that is passed over for a drill that counts is old news.
-    if drill.is_none() {
-        notes.extend(drills.passed_over);
+    if drills.newest.is_none() {
+        notes.extend(found.passed_over);
     }
-    Ok((gate, drill))
+    Ok((gates, drills))
 }
 
 async fn last_gate(
     stores: &[Store],
-    cluster: Option<&str>,
+    cluster: &Source,
     now: Timestamp,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Option<(String, Receipt)>> {
+) -> anyhow::Result<(Option<(String, Receipt)>, u64)> {
     let keys = receipts::keys(stores, Kind::Gate).await?;
+    let mut looked_at = 0;
     for (key, holders) in keys.into_iter().take(MAX_GATES) {
+        looked_at += 1;
         match receipts::read(&holders, Kind::Gate, &key).await {
             Ok(receipt) => {
                 let counts = receipt.passed()
                     && receipt.is_of(cluster)
                     && receipt.age_seconds(now).is_some();
                 if counts {
-                    return Ok(Some((key.to_string(), receipt)));
+                    return Ok((Some((key.to_string(), receipt)), looked_at));
                 }
             }
             Err(error) => match StoreErrorKind::of(&error) {
@@ -149,7 +163,7 @@ async fn last_gate(
             },
         }
     }
-    Ok(None)
+    Ok((None, looked_at))
 }
 
 /// `home` is where this repository is: a receipt may have been changed by anybody who can write to

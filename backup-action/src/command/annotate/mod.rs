@@ -2,6 +2,7 @@
 //! of its SQL files. Reads manifests and receipts, never the database. It has no verdict: what goes
 //! wrong at GitHub is a warning, and only the command line and the stores can fail it.
 
+mod clusters;
 mod gather;
 mod say;
 mod sql_files;
@@ -40,9 +41,11 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     };
 
     let backups = gather::backups(&stores, &mut notes).await?;
+    let cluster = context.config.cluster.as_deref();
+    let backups = clusters::only(backups, cluster, &mut notes)?;
     let comparison = gather::comparison(&backups, pull.as_ref(), context.runner.as_ref());
     let head = comparison.as_ref().map(|(_, head)| head);
-    let (last_gate, last_drill) =
+    let (gates, drills) =
         gather::runs(&stores, head, context.runner.as_ref(), now, &mut notes).await?;
     let api = match (&context.runner, &pull, &github.token) {
         (Some(runner), Some(_), Some(token)) => Some(Api::new(runner, token, PATIENCE)),
@@ -62,8 +65,10 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
         tool: super::journal::TOOL.to_owned(),
         now,
         comparison: comparison.map(|(comparison, _)| comparison),
-        last_gate,
-        last_drill,
+        last_gate: gates.newest,
+        gate_receipts: gates.receipts,
+        last_drill: drills.newest,
+        drill_receipts: drills.receipts,
         touches,
         files_read,
         notes,

@@ -138,7 +138,7 @@ async fn passed_already(
             config.backup == "latest" || digest == Some(source.index.archive_sha256);
         is_same_image && is_same_backup
     };
-    let cluster = system_identifier(source);
+    let cluster = cluster(source);
     let drills = receipts::newest_passed_drill(stores, cluster, now, is_wanted).await?;
     let Some(found) = drills.newest else {
         return Ok(None);
@@ -159,18 +159,14 @@ async fn passed_already(
     }))
 }
 
-fn system_identifier(source: &Source) -> Option<&str> {
-    source
-        .manifest
-        .as_ref()?
-        .source
-        .system_identifier
-        .as_deref()
+/// The cluster that the backup is of, as its manifest says.
+fn cluster(source: &Source) -> Option<&crate::manifest::Source> {
+    source.manifest.as_ref().map(|manifest| &manifest.source)
 }
 
 /// The restore times of earlier drills.
 async fn trend(journal: &mut Journal, stores: &[Store], source: &Source) {
-    match receipts::trend(stores, system_identifier(source)).await {
+    match receipts::trend(stores, cluster(source)).await {
         Ok((past, unreadable)) => {
             journal.trend = past;
             journal.notes.extend(unreadable);

@@ -17,13 +17,8 @@ pub(super) async fn ask(
     max_age: Duration,
     severity: Severity,
 ) {
-    let cluster = journal
-        .source
-        .as_ref()
-        .and_then(|source| source.system_identifier.clone());
-    let found =
-        receipts::newest_passed_drill(stores, cluster.as_deref(), journal.started_at, |_| true)
-            .await;
+    let cluster = journal.source.as_ref();
+    let found = receipts::newest_passed_drill(stores, cluster, journal.started_at, |_| true).await;
     let check = match found {
         Ok(drills) => judge(journal, drills, max_age, severity),
         // Where a no only warns, so does no answer; a store in trouble closes the gate by itself.

@@ -4,13 +4,14 @@
 mod before;
 mod drill_fresh;
 mod record;
+mod retention_in_time;
 mod sizes;
 mod stored_checks;
 pub(super) mod stream_checks;
 
 use super::journal::Journal;
 use super::past::Earlier;
-use super::{Context, prune, receipts, stores};
+use super::{Context, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
 use crate::manifest::{self, DatabaseSummary, Source};
@@ -28,6 +29,7 @@ use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use record::Draft;
+use retention_in_time::retention_in_time;
 use std::time::Instant;
 
 /// Runs the gate; the answers are in the journal.
@@ -110,7 +112,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         record::recovery_texts(context, journal, &published.manifest, &copies).await;
         // A gate that found anything wrong deletes nothing.
         if !journal.is_closed() {
-            prune::after_gate(context, journal, &copies).await;
+            retention_in_time(context, journal, &copies).await;
         }
         receipts::store(context, journal, &copies, Kind::Gate).await;
     }

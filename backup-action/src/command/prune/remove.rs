@@ -283,8 +283,7 @@ async fn old_receipts(
         }
         if kind == Kind::Drill && last_drills.insert(cluster.to_owned()) {
             let stores: Vec<Store> = shelves.iter().map(|shelf| shelf.store.clone()).collect();
-            let id = source.and_then(|source| source.system_identifier.clone());
-            match receipts::newest_passed_drill(&stores, id.as_deref(), now, |_| true).await {
+            match receipts::newest_passed_drill(&stores, source, now, |_| true).await {
                 Ok(drills) => {
                     last_drills.extend(drills.newest.map(|found| found.key.to_string()));
                 }

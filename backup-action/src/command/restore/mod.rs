@@ -202,7 +202,7 @@ async fn one_database(
 /// Tells the display how long drills took; without them it goes by the bytes alone.
 async fn expect(context: &Context, prepared: &Prepared) {
     let manifest = prepared.source.manifest.as_ref();
-    let cluster = manifest.and_then(|manifest| manifest.source.system_identifier.as_deref());
+    let cluster = manifest.map(|manifest| &manifest.source);
     let stores = [prepared.source.store.clone()];
     let bytes = prepared.plan.dump_bytes(&prepared.archive.index);
     if let Ok((trend, _)) = receipts::trend(&stores, cluster).await
