@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use stop::{Stop, cap};
+use stop::{FEW, Stop, cap};
 
 /// Where a backup lies. Each tier has its own limit, and keeps its own newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -228,7 +228,9 @@ impl Plan {
     /// clocks cannot be believed. Plan again when they were copied.
     pub fn copies(&self) -> &[usize] {
         match self.stop {
-            None | Some(Stop::TooMany { .. } | Stop::Everything(_)) => &self.copies,
+            None | Some(Stop::TooMany { .. } | Stop::OneClock { .. } | Stop::Everything(_)) => {
+                &self.copies
+            }
             Some(Stop::Clock(_)) => &[],
         }
     }
@@ -252,7 +254,8 @@ pub fn plan(backups: &[Backup], policy: &Policy, clock: &Clock) -> Plan {
         .distrust(backups)
         .map(Stop::Clock)
         .or_else(|| emptied(backups, &deletions))
-        .or_else(|| too_many(backups, &deletions, policy));
+        .or_else(|| too_many(backups, &deletions, policy))
+        .or_else(|| by_one_clock(backups, &deletions, policy, clock));
     Plan {
         decisions,
         stop,
@@ -379,6 +382,47 @@ fn emptied(backups: &[Backup], deletions: &[usize]) -> Option<Stop> {
         .map(|((_, _, tier), _)| Stop::Everything(tier))
 }
 
+/// Without a second clock, what leaves only the newest of a group: more than a few, or any when the
+/// newest of them is itself twice as old as the limit. Daily use does neither, since some of the rest
+/// are young then. Somebody who said how many may go has looked.
+fn by_one_clock(
+    backups: &[Backup],
+    deletions: &[usize],
+    policy: &Policy,
+    clock: &Clock,
+) -> Option<Stop> {
+    if clock.store_ahead.is_some() || policy.max_delete.is_some() {
+        return None;
+    }
+    let mut groups: BTreeMap<Group<'_>, (Vec<usize>, usize)> = BTreeMap::new();
+    for (index, backup) in backups.iter().enumerate() {
+        groups.entry(group(backup)).or_default().0.push(index);
+    }
+    for index in deletions {
+        groups.entry(group(&backups[*index])).or_default().1 += 1;
+    }
+    groups
+        .into_iter()
+        .find_map(|((_, _, tier), (members, planned))| {
+            let total = members.len();
+            let newest = members
+                .iter()
+                .map(|index| backups[*index].started_at)
+                .max()?;
+            let is_stale = match policy.limit(tier) {
+                Limit::Forever => false,
+                Limit::Age(limit) => clock.now.duration_since(newest) > limit.saturating_mul(2),
+            };
+            let only_newest_stay = total - planned <= policy.min_keep.max(1);
+            let is_odd = planned > FEW && only_newest_stay || planned > 0 && is_stale;
+            is_odd.then_some(Stop::OneClock {
+                tier,
+                planned,
+                total,
+            })
+        })
+}
+
 fn too_many(backups: &[Backup], deletions: &[usize], policy: &Policy) -> Option<Stop> {
     [Tier::Local, Tier::Remote, Tier::Archive]
         .into_iter()
@@ -488,6 +532,48 @@ mod tests {
             plan(&backups, &allowed, &Clock::certain(now)).deletions(),
             (0..16).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn one_clock_alone_leaves_more_than_the_newest() {
+        let now = time("2026-06-20T02:00:00Z");
+        let alone = Clock {
+            store_ahead: None,
+            // It may be the same machine's.
+            server_ahead: Some(SignedDuration::ZERO),
+            ..Clock::certain(now)
+        };
+        let aged = |ages: &[i64]| -> Vec<Backup> {
+            let at = |age: &i64| now - SignedDuration::from_hours(24 * age);
+            ages.iter()
+                .map(|age| backup(Tier::Local, &at(age).to_string()))
+                .collect()
+        };
+        let stops = |ages: &[i64], policy: &Policy, clock: &Clock| {
+            let plan = plan(&aged(ages), policy, clock);
+            matches!(plan.stop, Some(Stop::OneClock { .. }))
+        };
+        for (ages, is_odd) in [
+            // Daily, weekly, after a pause with two backups behind it, with three.
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], false),
+            (&[0, 7, 14], false),
+            (&[0, 1, 40, 41, 42, 43, 44], true),
+            (&[0, 1, 2, 40, 41, 42, 43, 44], false),
+            (&[0, 31, 32, 33, 34], false),
+            (&[0, 31, 32, 33, 34, 35], true),
+            // Only what is stale is left.
+            (&[13, 15, 16], false),
+            (&[15, 16], false),
+            (&[15, 16, 17], true),
+        ] {
+            assert_eq!(stops(ages, &policy(), &alone), is_odd, "{ages:?}");
+            assert!(!stops(ages, &policy(), &Clock::certain(now)), "{ages:?}");
+            let allowed = Policy {
+                max_delete: Some(9),
+                ..policy()
+            };
+            assert!(!stops(ages, &allowed, &alone), "{ages:?}");
+        }
     }
 
     #[test]

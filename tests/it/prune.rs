@@ -6,6 +6,7 @@
 )]
 
 mod buckets;
+mod guards;
 mod local;
 mod remote;
 

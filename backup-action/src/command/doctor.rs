@@ -207,13 +207,15 @@ fn wanted(bucket: &Bucket, policy: &Policy, mode: RetentionMode) -> Vec<Lifecycl
         ..rule("unfinished", "")
     }];
     if mode == RetentionMode::Lifecycle {
-        // Backups lie in directories of their months: only a tag tells them from the rest.
+        // Backups lie in directories of their months: only a tag tells them from the rest. The newest
+        // of each tier have another one.
         rules.push(LifecycleRule {
             tags: vec![("tier".to_owned(), "daily".to_owned())],
             expire_days: days(policy.remote),
             ..rule("daily", "")
         });
         rules.push(LifecycleRule {
+            tags: vec![("tier".to_owned(), "archive".to_owned())],
             expire_days: days(policy.archive),
             ..rule("archive", "archive/")
         });

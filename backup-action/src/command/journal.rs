@@ -10,7 +10,7 @@ use crate::report::retention::Retention;
 use crate::report::words::Step;
 use crate::report::{self, Copy, Durations, LastGood, Report, ReportedError};
 use crate::secret::{Secret, redact};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 
 /// The name and version of this program, as manifests and reports give it.
@@ -28,6 +28,8 @@ pub(crate) struct Journal {
     pub(crate) checks: Vec<Check>,
     pub(crate) dry_run: bool,
     pub(crate) source: Option<Source>,
+    /// How far the database server's clock is ahead of this machine's.
+    pub(crate) server_ahead: Option<SignedDuration>,
     pub(crate) archive: Option<ArchiveSummary>,
     pub(crate) copies: Vec<Copy>,
     pub(crate) databases: Vec<DatabaseSummary>,
@@ -67,6 +69,7 @@ impl Journal {
             checks: Vec::new(),
             dry_run: false,
             source: None,
+            server_ahead: None,
             archive: None,
             copies: Vec::new(),
             databases: Vec::new(),

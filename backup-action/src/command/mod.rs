@@ -109,7 +109,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         cleanup: Cleanup::default(),
         progress: Arc::default(),
     };
-    mask(&context, &context.config.notify.secrets());
+    mask(context, &context.config.notify.secrets());
     match name {
         "gate" => {
             let run = judged(context, outputs, "gate", async |j| {

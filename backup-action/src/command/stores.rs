@@ -6,7 +6,7 @@ use crate::manifest::{self, Manifest};
 use crate::store::{BackupKeys, Key, ObjectInfo, S3Config, Sse, Store, StoreErrorKind, Tier};
 use anyhow::Context;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use tokio::task::JoinSet;
 
@@ -71,7 +71,8 @@ pub(crate) struct Contents {
     pub(crate) backups: Vec<Found>,
     /// Backups of the archive tier, oldest first.
     pub(crate) archived: Vec<Found>,
-    /// Manifests that could not be used, with the reason.
+    /// Manifests that could not be used, or whose archive or index is not what they say, with the
+    /// reason.
     pub(crate) unreadable: Vec<(Key, anyhow::Error)>,
     /// Archives of ours without a manifest: not backups.
     pub(crate) without_manifest: Vec<ObjectInfo>,
@@ -95,6 +96,10 @@ pub(crate) async fn contents(store: &Store) -> anyhow::Result<Contents> {
     let mut wanted = objects
         .iter()
         .filter_map(|object| BackupKeys::of_manifest(&object.key));
+    let sizes: HashMap<Key, u64> = objects
+        .iter()
+        .map(|object| (object.key.clone(), object.bytes))
+        .collect();
     let mut reading = JoinSet::new();
     loop {
         while reading.len() < READ_AT_ONCE
@@ -109,11 +114,17 @@ pub(crate) async fn contents(store: &Store) -> anyhow::Result<Contents> {
         match reading.join_next().await {
             None => break,
             Some(done) => match done.context("the reading of a manifest stopped")? {
-                (store, keys, Ok(manifest)) => found.push(Found {
-                    store,
-                    keys,
-                    manifest,
-                }),
+                (store, keys, Ok(manifest)) => {
+                    let backup = Found {
+                        store,
+                        keys,
+                        manifest,
+                    };
+                    match damage(&backup, &sizes).await {
+                        None => found.push(backup),
+                        Some(damage) => unreadable.push((backup.keys.manifest, damage)),
+                    }
+                }
                 // Deleted since the listing.
                 (_, _, Err(error))
                     if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {}
@@ -144,6 +155,35 @@ pub(crate) async fn contents(store: &Store) -> anyhow::Result<Contents> {
         without_manifest,
         objects,
     })
+}
+
+/// Why a backup is not whole, as far as a listing tells.
+async fn damage(found: &Found, sizes: &HashMap<Key, u64>) -> Option<anyhow::Error> {
+    let (keys, manifest) = (&found.keys, &found.manifest);
+    let parts = [
+        ("archive", &keys.archive, manifest.archive.archive_bytes),
+        ("index", &keys.index, manifest.index_bytes),
+    ];
+    for (part, key, bytes) in parts {
+        let there = match sizes.get(key) {
+            Some(there) => Some(*there),
+            // A listing takes its time: page by page it may show what was made meanwhile by halves.
+            None => match found.store.head(key).await {
+                Ok(info) => info.map(|info| info.bytes),
+                Err(error) => return Some(error),
+            },
+        };
+        let what = match there {
+            None => format!("its {part} is missing"),
+            Some(there) if there != bytes => {
+                format!("its {part} has {there} bytes instead of {bytes}")
+            }
+            Some(_) => continue,
+        };
+        let hint = "Find out what changed it; delete what is left of this backup by hand when it is not needed.";
+        return Some(Explained::new(what, hint).into());
+    }
+    None
 }
 
 fn manifest_of_archive(archive: &Key) -> Option<Key> {

@@ -11,13 +11,13 @@ pub struct Retention {
     pub mode: String,
     /// One line a tier of a store.
     pub tiers: Vec<TierSummary>,
-    /// Why nothing was deleted although something is too old, or could be.
+    /// Why no backup was deleted although some are too old, or could be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
     /// Leftovers of runs that ended early, and old receipts, that were deleted.
     #[serde(default)]
     pub swept: u64,
-    /// Every object that something was decided about.
+    /// Every object that something was decided about; in a gate without those that just stay.
     pub objects: Vec<Line>,
 }
 
@@ -117,7 +117,7 @@ impl Retention {
             said.push_str("; the bucket's lifecycle rules delete");
         }
         if let Some(why) = &self.stopped {
-            said.push_str(&format!("; nothing was deleted: {why}"));
+            said.push_str(&format!("; no backup was deleted: {why}"));
         }
         said
     }
@@ -228,7 +228,7 @@ mod tests {
         retention.stopped = Some("clock untrusted".to_owned());
         retention.tiers[1].deleted = 0;
         retention.tiers[2].archived = 0;
-        expect!["would keep 51, delete none; nothing was deleted: clock untrusted"]
+        expect!["would keep 51, delete none; no backup was deleted: clock untrusted"]
             .assert_eq(&retention.evidence(true));
     }
 

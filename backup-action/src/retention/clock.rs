@@ -15,6 +15,9 @@ pub struct Clock {
     pub now: Timestamp,
     /// How far the store's clock is ahead; none when there is no other clock to ask.
     pub store_ahead: Option<SignedDuration>,
+    /// How far the database server's clock is ahead; none when it was not asked. It may be this
+    /// machine's: it can speak against the time, and not for it.
+    pub server_ahead: Option<SignedDuration>,
     /// How far this machine's clock ran ahead of its own count of seconds since the run began.
     pub jumped: SignedDuration,
 }
@@ -24,6 +27,8 @@ pub struct Clock {
 pub enum Distrust {
     /// The store's clock says otherwise.
     Store(SignedDuration),
+    /// The database server's clock says otherwise.
+    Server(SignedDuration),
     /// This machine's clock was set while the run went on.
     Jumped(SignedDuration),
     /// A backup is from the future.
@@ -35,7 +40,8 @@ impl Clock {
     pub fn certain(now: Timestamp) -> Clock {
         Clock {
             now,
-            store_ahead: None,
+            store_ahead: Some(SignedDuration::ZERO),
+            server_ahead: None,
             jumped: SignedDuration::ZERO,
         }
     }
@@ -46,6 +52,11 @@ impl Clock {
             && ahead.abs() > MAX_SKEW
         {
             return Some(Distrust::Store(ahead));
+        }
+        if let Some(ahead) = self.server_ahead
+            && ahead.abs() > MAX_SKEW
+        {
+            return Some(Distrust::Server(ahead));
         }
         if self.jumped.abs() > MAX_SKEW {
             return Some(Distrust::Jumped(self.jumped));
@@ -70,6 +81,11 @@ impl fmt::Display for Distrust {
             Distrust::Store(ahead) => {
                 write!(f, "this machine and the store are {} apart", apart(ahead))
             }
+            Distrust::Server(ahead) => write!(
+                f,
+                "this machine and the database server are {} apart",
+                apart(ahead)
+            ),
             Distrust::Jumped(by) => {
                 write!(
                     f,
@@ -89,6 +105,7 @@ impl Distrust {
             Distrust::Store(_) | Distrust::Jumped(_) => {
                 "Set the clock of this machine by NTP; until then nothing is deleted.".to_owned()
             }
+            Distrust::Server(_) => "Set the clocks of this machine and of the database server by NTP; until then nothing is deleted.".to_owned(),
             Distrust::Future(..) => "Check this machine's clock. If it is right, the other run's was wrong: look at that backup and delete its manifest by hand, or wait until its time has come.".to_owned(),
         }
     }
@@ -106,6 +123,7 @@ mod tests {
         let at = |store_minutes: Option<i64>, jumped_minutes: i64| Clock {
             now,
             store_ahead: store_minutes.map(SignedDuration::from_mins),
+            server_ahead: None,
             jumped: SignedDuration::from_mins(jumped_minutes),
         };
         let past = [backup(Tier::Local, "2026-03-20T01:00:00Z")];
@@ -125,6 +143,13 @@ mod tests {
         ] {
             let distrust = clock.distrust(&past).unwrap();
             assert!(distrust.to_string().contains(says), "{distrust}");
+        }
+        for (minutes, is_believed) in [(15, true), (-15, true), (16, false), (-16, false)] {
+            let clock = Clock {
+                server_ahead: Some(SignedDuration::from_mins(minutes)),
+                ..at(Some(0), 0)
+            };
+            assert_eq!(clock.distrust(&past).is_none(), is_believed, "{minutes}");
         }
         let mut future = [
             backup(Tier::Local, "2026-03-20T02:20:00Z"),

@@ -152,6 +152,7 @@ prop_compose! {
         Clock {
             now: now() + days(offset_days),
             store_ahead: store_ahead.map(SignedDuration::from_secs),
+            server_ahead: None,
             jumped: SignedDuration::from_secs(jumped),
         }
     }

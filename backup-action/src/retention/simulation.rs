@@ -108,6 +108,7 @@ impl World {
         let clock = Clock {
             now,
             store_ahead: self.bucket.then(|| truth.duration_since(now)),
+            server_ahead: None,
             jumped: SignedDuration::ZERO,
         };
         self.prune(cluster, truth, &clock);
@@ -145,7 +146,7 @@ impl World {
                 self.figures.distrusted += 1;
                 assert_eq!(self.stored, before, "something happened by a wrong clock");
             }
-            Some(Stop::TooMany { .. }) => self.figures.refused += 1,
+            Some(Stop::TooMany { .. } | Stop::OneClock { .. }) => self.figures.refused += 1,
             Some(Stop::Everything(_)) => panic!("a plan that leaves nothing"),
             None => self.stuck_days = 0,
         }
@@ -159,7 +160,7 @@ impl World {
         // People read warnings: after a week they do what the hints say.
         self.stuck_days += u32::from(is_future);
         self.refused_runs = match &second.stop {
-            Some(Stop::TooMany { .. }) => self.refused_runs + 1,
+            Some(Stop::TooMany { .. } | Stop::OneClock { .. }) => self.refused_runs + 1,
             Some(Stop::Clock(_) | Stop::Everything(_)) => self.refused_runs,
             None => 0,
         };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::gate::world::sample;
 use crate::support::moto::Moto;
-use crate::support::peer::{Fault, Peer, When};
+use crate::support::peer::{Action as PeerAction, Fault, Peer, When};
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus,
     ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator,
@@ -218,32 +218,64 @@ fn where_the_bucket_deletes_the_tool_tags_and_copies() {
     let copies = said(&ended, "archived").len();
     assert!(copies >= 1);
     assert_eq!(shelf.stems().len(), before + copies);
-    let bucket = shelf.bucket.clone();
-    let tags = moto.ask(|client| async move {
-        let mut tags = Vec::new();
-        for key in [&stems[0], &stems[3], &format!("archive/{}", stems[3])] {
+    let tags = |key: &str| {
+        let (bucket, key) = (shelf.bucket.clone(), key.to_owned());
+        moto.ask(|client| async move {
+            let mut tags = Vec::new();
             for suffix in ["sql.gz", "index.json.gz", "manifest.json"] {
-                let key = format!("production/{key}.{suffix}");
-                let set = client
-                    .get_object_tagging()
-                    .bucket(&bucket)
-                    .key(key)
-                    .send()
-                    .await;
+                let ask = client.get_object_tagging().bucket(&bucket);
+                let set = ask.key(format!("production/{key}.{suffix}")).send().await;
                 let set = set.expect("tags");
-                tags.push(
-                    set.tag_set()
-                        .iter()
-                        .map(|t| format!("{}={}", t.key(), t.value()))
-                        .collect::<Vec<_>>()
-                        .join(","),
-                );
+                let set = set.tag_set().iter();
+                tags.push(set.map(|t| format!("{}={}", t.key(), t.value())).collect());
             }
-        }
-        tags
-    });
-    assert_eq!(tags[..6], ["tier=daily"; 6].map(str::to_owned));
-    assert_eq!(tags[6..], ["tier=archive"; 3].map(str::to_owned));
+            let tags: Vec<String> = tags;
+            assert!(tags.iter().all(|tag| *tag == tags[0]), "{tags:?}");
+            tags[0].clone()
+        })
+    };
+    // The newest stay whatever a rule says, until newer ones come.
+    assert_eq!(tags(&stems[0]), "tier=keep");
+    assert_eq!(tags(&stems[1]), "tier=keep");
+    assert_eq!(tags(&stems[2]), "tier=daily");
+    assert_eq!(tags(&stems[3]), "tier=daily");
+    for copy in said(&ended, "archived") {
+        assert_eq!(tags(copy.trim_end_matches(".sql.gz")), "tier=keep");
+    }
+    let fresh = shelf.fill(&world, &[0, 70, 100]);
+    prunes(shelf.run("prune").args(&mode), 0);
+    assert_eq!(tags(&fresh[0]), "tier=keep");
+    assert_eq!(tags(&stems[0]), "tier=keep");
+    assert_eq!(tags(&stems[1]), "tier=daily");
+    let oldest = format!("archive/{}", fresh[2]);
+    assert_eq!(tags(&oldest), "tier=archive");
+
+    // A month whose copy fails stays, though it is too old.
+    let unarchived = shelf.fill(&world, &[150]);
+    let peer = Peer::start(moto.address());
+    peer.inject(
+        When::Target(PeerAction::PutObject, "/archive/"),
+        Fault::Forbidden403,
+    );
+    let broken = Shelf {
+        endpoint: peer.endpoint(),
+        ..Shelf::at(moto, &shelf.bucket)
+    };
+    prunes(broken.run("prune").args(&mode), 1);
+    assert_eq!(tags(&unarchived[0]), "tier=keep");
+    // By a wrong clock nothing gets any nearer to its end.
+    let peer = Peer::start(moto.address());
+    peer.inject(When::Always, Fault::Date("Mon, 01 Jan 2024 00:00:00 GMT"));
+    let behind = Shelf {
+        endpoint: peer.endpoint(),
+        ..Shelf::at(moto, &shelf.bucket)
+    };
+    prunes(behind.run("prune").args(&mode), 1);
+    assert_eq!(tags(&stems[1]), "tier=keep");
+    assert_eq!(tags(&oldest), "tier=keep");
+    prunes(shelf.run("prune").args(&mode), 0);
+    assert_eq!(tags(&stems[1]), "tier=daily");
+    assert_eq!(tags(&unarchived[0]), "tier=daily");
 }
 
 /// The rules of the doctor's JSON, as the SDK takes them.

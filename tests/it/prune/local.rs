@@ -115,6 +115,9 @@ fn a_gate_prunes_at_its_end_and_only_when_it_passed() {
     .unwrap();
     let receipt: Value = serde_json::from_slice(&receipt).unwrap();
     assert_eq!(receipt["retention"]["tiers"][0]["deleted"], 3);
+    // What just stays is counted in a gate, and listed by `prune`.
+    assert_eq!(said(&ended, "kept"), [] as [String; 0]);
+    assert_eq!(said(&prunes(world.run("prune"), 0), "kept").len(), 2);
     let off = gates(&world, world.gate().args(&["--retention-mode", "off"]), 0);
     assert!(
         off.check("retention-applied")["evidence"]

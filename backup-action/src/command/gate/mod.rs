@@ -171,6 +171,7 @@ async fn preflight(
         before::last_good(journal, reachable).await;
         return Ok(None);
     };
+    journal.server_ahead = Some(server.facts.clock_ahead);
     journal.source = Some(Source {
         cluster: journal.cluster.clone(),
         system_identifier: server.facts.system_identifier.clone(),

@@ -122,7 +122,12 @@ pub(crate) async fn after_gate(context: &Context, journal: &mut Journal, stores:
             let mut done = Done::default();
             let shelves = shelves(stores, &mut done).await;
             let severity = config.severities.of(CheckId::RetentionApplied);
-            apply(context, journal, shelves, &scope, done, severity).await
+            let check = apply(context, journal, shelves, &scope, done, severity).await;
+            // What just stays is counted; its lines would come with every receipt and message.
+            if let Some(retention) = &mut journal.retention {
+                retention.objects.retain(|line| line.action != Action::Kept);
+            }
+            check
         }
     };
     journal.check(check);
@@ -232,7 +237,7 @@ async fn apply(
         remove::sweep(context, &shelves, scope, &clock, &mut done).await;
     }
     if !is_tool && !context.config.dry_run {
-        remove::tag(&shelves, &backups, &mut done).await;
+        remove::tag(&shelves, &plan, &backups, &mut done).await;
     }
     if done.keeps_versions {
         note_once(journal, Some(
@@ -251,7 +256,8 @@ fn note_once(journal: &mut Journal, note: Option<String>) {
     }
 }
 
-/// What is known of the time: this machine's clock, the stores', and the seconds since the start.
+/// What is known of the time: this machine's clock, the stores', the database server's, and the
+/// seconds since the start.
 fn clock(shelves: &[Shelf], journal: &Journal) -> Clock {
     let now = Timestamp::now();
     let elapsed = SignedDuration::try_from(journal.elapsed()).unwrap_or(SignedDuration::MAX);
@@ -261,6 +267,7 @@ fn clock(shelves: &[Shelf], journal: &Journal) -> Clock {
             .iter()
             .filter_map(|shelf| shelf.store.clock_skew())
             .max_by_key(|ahead| ahead.abs()),
+        server_ahead: journal.server_ahead,
         jumped: now
             .duration_since(journal.started_at)
             .saturating_sub(elapsed),

@@ -10,13 +10,13 @@ use crate::config::RetentionMode;
 use crate::receipt::Kind;
 use crate::report::retention::Action;
 use crate::retention::clock::Clock;
-use crate::retention::stop::cap;
-use crate::retention::{Backup, Decision, Plan, Tier, loose};
-use crate::store::{Held, Key, Standing, Store, StoreErrorKind};
+use crate::retention::stop::{Stop, cap};
+use crate::retention::{Backup, Decision, Limit, Plan, Tier, Why, loose};
+use crate::store::{BackupKeys, Held, Key, Standing, Store, StoreErrorKind};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 
-/// Old receipts that one run reads and deletes.
+/// Old receipts that one run deletes.
 const MAX_RECEIPTS: usize = 200;
 
 /// Carries the plan out, oldest first, and says what became of each backup.
@@ -171,6 +171,15 @@ async fn leftovers(
         });
     } else {
         for object in left {
+            // This run, or another one, may have made a backup of it since the listing.
+            match is_published(store, &object.key).await {
+                Ok(false) => {}
+                Ok(true) => continue,
+                Err(error) => {
+                    done.trouble(tier, object.key.as_str(), &error);
+                    continue;
+                }
+            }
             sweep_one(
                 context,
                 store,
@@ -199,7 +208,15 @@ async fn leftovers(
     }
 }
 
-/// Deletes one object, unless it is held or not ours.
+/// Whether the backup that this is a part of has its manifest now.
+async fn is_published(store: &Store, part: &Key) -> anyhow::Result<bool> {
+    match BackupKeys::of_part(part) {
+        Some(keys) => Ok(store.head(&keys.manifest).await?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Deletes one object, unless it is held or not ours; whether it went.
 async fn sweep_one(
     context: &Context,
     store: &Store,
@@ -207,7 +224,7 @@ async fn sweep_one(
     tier: Tier,
     reason: &str,
     done: &mut Done,
-) {
+) -> bool {
     let gone = async {
         match store.standing(key).await? {
             // Its name is like ours, but somebody else wrote it; or it is gone.
@@ -233,9 +250,13 @@ async fn sweep_one(
         Ok(true) => {
             done.retention.swept += 1;
             done.line(tier, key.as_str(), Action::Swept, reason);
+            true
         }
-        Ok(false) => {}
-        Err(error) => done.trouble(tier, key.as_str(), &error),
+        Ok(false) => false,
+        Err(error) => {
+            done.trouble(tier, key.as_str(), &error);
+            false
+        }
     }
 }
 
@@ -253,10 +274,12 @@ async fn old_receipts(
     let keys = shelf.contents.objects.iter().map(|object| &object.key);
     let limit = context.config.retention.policy.longest();
     let mut last_drills: HashSet<String> = HashSet::new();
-    for key in loose::old_receipts(keys, now, limit)
-        .into_iter()
-        .take(MAX_RECEIPTS)
-    {
+    let names = scope.names(shelves);
+    let mut gone = 0;
+    for key in loose::old_receipts(keys, now, limit) {
+        if gone == MAX_RECEIPTS {
+            break;
+        }
         let kind = match key.as_str().split('/').nth(1) {
             Some("gate") => Kind::Gate,
             Some("drill") => Kind::Drill,
@@ -275,10 +298,13 @@ async fn old_receipts(
             }
         };
         let source = receipt.report().source.as_ref();
-        let Some(cluster) = source.map(crate::retention::identity) else {
-            continue;
+        // A run that never reached its server knows only the name that it was given.
+        let cluster = source.map_or(&*receipt.report().cluster, crate::retention::identity);
+        let is_in_scope = match source {
+            Some(_) => scope.has(cluster),
+            None => scope.is_all() || names.contains(cluster),
         };
-        if !scope.has(cluster) {
+        if !is_in_scope {
             continue;
         }
         if kind == Kind::Drill && last_drills.insert(cluster.to_owned()) {
@@ -297,17 +323,28 @@ async fn old_receipts(
             continue;
         }
         let reason = format!("a receipt older than {limit}");
-        sweep_one(context, store, key, tier, &reason, done).await;
+        gone += usize::from(sweep_one(context, store, key, tier, &reason, done).await);
     }
 }
 
-/// Tags what the bucket's rules look at.
-pub(super) async fn tag(shelves: &[Shelf], backups: &[(Backup, At)], done: &mut Done) {
-    for (backup, at) in backups {
-        let value = match backup.tier {
-            Tier::Local => continue,
-            Tier::Remote => "daily",
-            Tier::Archive => "archive",
+/// Tags what the bucket's rules look at. Only what age alone keeps is left to them: of the newest,
+/// and of a month whose copy could not be made, a rule knows nothing.
+pub(super) async fn tag(shelves: &[Shelf], plan: &Plan, backups: &[(Backup, At)], done: &mut Done) {
+    let may_go = match plan.stop {
+        None | Some(Stop::TooMany { .. } | Stop::OneClock { .. }) => true,
+        Some(Stop::Clock(_) | Stop::Everything(_)) => false,
+    };
+    for (index, ((backup, at), decision)) in backups.iter().zip(&plan.decisions).enumerate() {
+        let goes_by_age = match decision {
+            Decision::Delete(..) | Decision::Keep(Why::Young(Limit::Age(_))) => true,
+            Decision::Keep(_) => false,
+        };
+        let is_left = may_go && goes_by_age && !plan.copies().contains(&index);
+        let value = match (backup.tier, is_left) {
+            (Tier::Local, _) => continue,
+            (Tier::Remote | Tier::Archive, false) => "keep",
+            (Tier::Remote, true) => "daily",
+            (Tier::Archive, true) => "archive",
         };
         let found = at.of(shelves);
         for key in [&found.keys.manifest, &found.keys.index, &found.keys.archive] {

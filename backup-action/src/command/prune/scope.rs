@@ -3,8 +3,9 @@
 use super::Shelf;
 use crate::command::stores::Found;
 use crate::error::Usage;
+use crate::manifest::Source;
 use crate::retention;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Whose backups may go.
 pub(super) enum Scope {
@@ -18,6 +19,25 @@ impl Scope {
             Scope::All => true,
             Scope::Only(clusters) => clusters.iter().any(|own| own == cluster),
         }
+    }
+
+    pub(super) fn is_all(&self) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Only(_) => false,
+        }
+    }
+
+    /// The names that these clusters have in their backups, and no other has.
+    pub(super) fn names<'a>(&self, shelves: &'a [Shelf]) -> HashSet<&'a str> {
+        let (own, others): (Vec<&Source>, Vec<&Source>) = found(shelves)
+            .map(|found| &found.manifest.source)
+            .partition(|source| self.has(retention::identity(source)));
+        let others: HashSet<&str> = others.iter().map(|source| &*source.cluster).collect();
+        own.iter()
+            .map(|source| &*source.cluster)
+            .filter(|name| !others.contains(name))
+            .collect()
     }
 }
 

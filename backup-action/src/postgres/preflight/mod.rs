@@ -12,6 +12,7 @@ use crate::archive::index::Name;
 use crate::check::{Check, CheckId, Severity};
 use crate::error::{hint, one_line};
 use crate::process::RunAs;
+use jiff::SignedDuration;
 use std::path::PathBuf;
 use std::time::Duration;
 pub(crate) use survey::HexName;
@@ -88,6 +89,8 @@ pub struct ServerFacts {
     pub bootstrap_role: Option<Name>,
     /// Whether the server is a standby.
     pub in_recovery: bool,
+    /// How far the server's clock is ahead of this machine's.
+    pub clock_ahead: SignedDuration,
     /// Whether a connection pooler stands in between.
     pub pooled: bool,
     /// Size of all databases on the server's disk, as far as the role may know.
@@ -291,6 +294,7 @@ fn facts(
         is_superuser: cluster.superuser,
         bootstrap_role: cluster.bootstrap.clone().map(Name::from),
         in_recovery: cluster.in_recovery,
+        clock_ahead: cluster.clock_ahead,
         // A connection of one's own always gets a new server process.
         pooled: contact.backend == cluster.backend,
         total_bytes: databases.iter().map(|database| database.bytes).sum(),

@@ -6,6 +6,7 @@ use crate::archive::index::{Name, from_hex};
 use crate::error::messages;
 use crate::postgres::psql::Psql;
 use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 
 /// A name that the server printed as `encode(namesend(…), 'hex')`.
@@ -112,6 +113,11 @@ pub(super) struct ClusterSurvey {
     /// Through a socket of the server's own machine.
     pub(super) unix_socket: bool,
     pub(super) databases: Vec<DatabaseRow>,
+    /// Seconds since 1970.
+    server_clock: i64,
+    /// How far the server's clock is ahead of this machine's, at least.
+    #[serde(skip)]
+    pub(super) clock_ahead: SignedDuration,
     #[serde(skip)]
     pub(super) system_identifier: Option<String>,
 }
@@ -173,6 +179,7 @@ pub(super) async fn cluster(
             'tls', coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false), \
             'gss_encrypted', {gss}, \
             'unix_socket', inet_client_addr() is null, \
+            'server_clock', floor(extract(epoch from clock_timestamp()))::bigint, \
             'databases', (select coalesce(json_agg(json_build_object(\
                 'name', encode(namesend(datname), 'hex'), \
                 'bytes', case when has_database_privilege(oid, 'connect') or pg_has_role('pg_read_all_stats', 'usage') \
@@ -182,10 +189,12 @@ pub(super) async fn cluster(
                 'may_connect', has_database_privilege(oid, 'connect')) order by datname), '[]') from pg_database)) \
          from pg_roles r where r.rolname = current_user"
     );
+    let asked_at = Timestamp::now();
     let mut survey: ClusterSurvey = psql
         .query_json(database, &sql)
         .await
         .context("could not read the server's catalogue")?;
+    survey.clock_ahead = ahead(survey.server_clock, asked_at, Timestamp::now());
     // Managed services may not let us; then the manifest goes without.
     survey.system_identifier = psql
         .query_json(
@@ -195,6 +204,18 @@ pub(super) async fn cluster(
         .await
         .ok();
     Ok(survey)
+}
+
+/// How far a clock is ahead that said `seconds` between two readings of ours; none of it is the time
+/// that the answer took.
+fn ahead(seconds: i64, before: Timestamp, after: Timestamp) -> SignedDuration {
+    let (before, after) = (before.as_second(), after.as_second());
+    let ahead = if seconds > after {
+        seconds.saturating_sub(after)
+    } else {
+        seconds.saturating_sub(before).min(0)
+    };
+    SignedDuration::from_secs(ahead)
 }
 
 /// One database as seen from inside.
@@ -310,4 +331,27 @@ pub(super) async fn blockers(
 ) -> Vec<(Name, anyhow::Result<Vec<Blocker>>)> {
     psql.query_each(databases, &format!("select {BLOCKERS}"))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_the_answer_is_not_the_clocks() {
+        let (before, after) = (1_800_000_000, 1_800_000_030);
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (seconds, expected) in [
+            (before, 0),
+            (before + 10, 0),
+            (after, 0),
+            (after + 60, 60),
+            (before - 60, -60),
+            (i64::MAX, i64::MAX - after),
+            (i64::MIN, i64::MIN),
+        ] {
+            let ahead = ahead(seconds, at(before), at(after));
+            assert_eq!(ahead.as_secs(), expected, "{seconds}");
+        }
+    }
 }
