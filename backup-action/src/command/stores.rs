@@ -19,6 +19,14 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
     if let Some(dir) = &config.local {
         let dir = std::path::absolute(dir)
             .with_context(|| format!("could not resolve {}", dir.display()))?;
+        // A gate makes its store. Who looks at one, or deletes in it, has mistyped it.
+        if matches!(config.command.as_str(), "prune" | "history" | "doctor") && !dir.exists() {
+            return Err(
+                Usage::new(format!("there is no local store {}", dir.display()))
+                    .hint("Correct the path; a gate makes the directory.")
+                    .into(),
+            );
+        }
         stores.push(Store::open_dir(&dir).await?);
     }
     if let Some(remote) = &config.remote {

@@ -237,6 +237,7 @@ impl Config {
             notify: NotifyConfig::resolve(&values)?,
             github: GitHubConfig::resolve(&values, env)?,
         };
+        retention::agrees(&config, &values)?;
         Ok(config)
     }
 }
@@ -514,6 +515,20 @@ mod tests {
         );
         let retention = config.unwrap().retention;
         assert_eq!(retention.mode, RetentionMode::Lifecycle);
+        for (args, wanted) in [
+            (
+                ["--local", "/x", "--retention-mode", "lifecycle"],
+                "needs --remote",
+            ),
+            (
+                ["--all-clusters", "--local", "/x", "--cluster=prod"],
+                "contradict",
+            ),
+        ] {
+            let error = resolve(&[&["prune"][..], &args].concat(), &[]).unwrap_err();
+            assert!(error::is_usage(&error));
+            assert!(error::one_line(&error).contains(wanted), "{error:#}");
+        }
         let policy = retention.policy;
         assert_eq!((policy.local, policy.remote), (days(10), days(42)));
         assert_eq!((policy.archive, policy.min_keep), (Limit::Forever, 3));

@@ -1,5 +1,6 @@
 //! What stays in the stores, and what goes.
 
+use super::Config;
 use super::values::Values;
 use crate::error::Usage;
 use crate::retention::{Limit, Policy};
@@ -38,6 +39,31 @@ pub struct RetentionConfig {
     pub archive_class: String,
     /// Whether `prune` takes every cluster.
     pub all_clusters: bool,
+}
+
+/// What is right on its own may make no sense together.
+pub(super) fn agrees(config: &Config, values: &Values) -> anyhow::Result<()> {
+    let retention = &config.retention;
+    let is_lonely = retention.mode == RetentionMode::Lifecycle && config.remote.is_none();
+    // A gate of a shared configuration file is not refused for it: its backup matters more.
+    if is_lonely && config.command == "prune" {
+        return Err(Usage::new(format!(
+            "{}: lifecycle needs --remote, since a directory has no lifecycle rules",
+            values.name("retention-mode")
+        ))
+        .hint("Use tool, or add --remote s3://BUCKET/PREFIX.")
+        .into());
+    }
+    if retention.all_clusters && config.cluster.is_some() {
+        return Err(Usage::new(format!(
+            "{} and {} contradict each other",
+            values.name("all-clusters"),
+            values.name("cluster")
+        ))
+        .hint("Leave one of them out.")
+        .into());
+    }
+    Ok(())
 }
 
 impl RetentionConfig {

@@ -93,7 +93,7 @@ impl BackupKeys {
         let is_ours = is_month(month)
             && time.starts_with(month)
             && parse_time(time).is_some()
-            && (rest.is_empty() || rest.starts_with('_'));
+            && (rest.is_empty() || rest.strip_prefix('_').is_some_and(is_encoded));
         is_ours.then(|| Self::of_stem(stem))
     }
 
@@ -157,9 +157,16 @@ impl Key {
         (rest.starts_with('_') && rest.ends_with(".json")).then(|| parse_time(time))?
     }
 
-    /// Whether a probe wrote this object.
+    /// Whether a probe wrote this object: exactly such a name, since it may be deleted.
     pub fn is_probe(&self) -> bool {
-        self.0.starts_with("probes/probe_")
+        let Some(name) = self.0.strip_prefix("probes/probe_") else {
+            return false;
+        };
+        name.rsplit_once('_').is_some_and(|(nonce, what)| {
+            ["object", "parts"].contains(&what)
+                && !nonce.is_empty()
+                && nonce.bytes().all(|b| b.is_ascii_hexdigit())
+        })
     }
 
     /// How to restore with `psql` and `gunzip` alone.
@@ -234,6 +241,14 @@ fn objection(text: &str) -> Option<&'static str> {
         _ if segment.ends_with(PARTIAL) => Some("that ending marks unfinished files"),
         _ => None,
     })
+}
+
+/// Whether [`encode_segment`] could have written it.
+fn is_encoded(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-.%~".contains(&b))
 }
 
 /// Whether a text has the form `2026-01`.
@@ -396,8 +411,19 @@ mod tests {
             "archive/archive/2026-01/backup_2026-01-18_02-00-01Z.sql.gz",
             "backup_2026-01-18_02-00-01Z.sql.gz",
             "2026-01/backup_2026-01-1\u{e9}.sql.gz",
+            "2026-01/backup_2026-01-18_02-00-01Z_manual copy.sql.gz",
         ] {
             assert_eq!(of(text), None, "{text}");
+        }
+        let is_probe = |text: &str| Key::parse(text).unwrap().is_probe();
+        assert!(is_probe("probes/probe_0123abcd_object") && is_probe("probes/probe_01_parts"));
+        for text in [
+            "probes/probe_readings/mars/2019.csv",
+            "probes/probe_notes.txt",
+            "probes/probe_my_object",
+            "probes/probe__object",
+        ] {
+            assert!(!is_probe(text), "{text}");
         }
     }
 

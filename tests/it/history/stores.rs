@@ -246,6 +246,14 @@ fn an_empty_store_and_one_that_is_not_there_are_told_apart() {
     assert_eq!(screen(at(&store)), "no backup\n");
     let ended = Run::new("history").at_home().end();
     assert_eq!(ended.code, 2, "{}", ended.all());
+    let typo = dir.path().join("stroe");
+    for command in ["history", "prune", "doctor"] {
+        let run = Run::new(command).arg("--local").arg(&typo).at_home();
+        let ended = run.end();
+        assert_eq!(ended.code, 2, "{}", ended.all());
+        ended.assert_says("there is no local store");
+        assert!(!typo.exists(), "{command} made it");
+    }
     let page = dir.path().join("missing/page.html");
     let ended = at(&store).arg("--html").arg(page).end();
     assert_eq!(ended.code, 3, "{}", ended.all());

@@ -37,6 +37,11 @@ pub(super) fn planned(
     let mut all = Vec::new();
     for (shelf, Shelf { store, contents }) in shelves.iter().enumerate() {
         for (archived, list) in [(false, &contents.backups), (true, &contents.archived)] {
+            // The archive tier is in the bucket. What lies in `archive/` of a directory was brought
+            // there by somebody: it replaces no copy, and it is theirs.
+            if archived && tier_of(store) == Tier::Local {
+                continue;
+            }
             for (index, found) in list.iter().enumerate() {
                 let tier = match archived {
                     true => Tier::Archive,
