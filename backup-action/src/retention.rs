@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
-use stop::{FEW, Stop, cap};
+use stop::{Stop, by_one_clock, emptied, too_many};
 
 /// Where a backup lies. Each tier has its own limit, and keeps its own newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -368,78 +368,6 @@ fn keep_what_is_needed(backups: &[Backup], decisions: &mut [Decision]) {
             }
         }
     }
-}
-
-/// A guard that stands by itself: whatever the rules above do, something of each group stays.
-fn emptied(backups: &[Backup], deletions: &[usize]) -> Option<Stop> {
-    let gone: HashSet<usize> = deletions.iter().copied().collect();
-    let mut left: BTreeMap<Group<'_>, bool> = BTreeMap::new();
-    for (index, backup) in backups.iter().enumerate() {
-        *left.entry(group(backup)).or_default() |= !gone.contains(&index);
-    }
-    left.into_iter()
-        .find(|(_, is_left)| !is_left)
-        .map(|((_, _, tier), _)| Stop::Everything(tier))
-}
-
-/// Without a second clock, what leaves only the newest of a group: more than a few, or any when the
-/// newest of them is itself twice as old as the limit. Daily use does neither, since some of the rest
-/// are young then. Somebody who said how many may go has looked.
-fn by_one_clock(
-    backups: &[Backup],
-    deletions: &[usize],
-    policy: &Policy,
-    clock: &Clock,
-) -> Option<Stop> {
-    if clock.store_ahead.is_some() || policy.max_delete.is_some() {
-        return None;
-    }
-    let mut groups: BTreeMap<Group<'_>, (Vec<usize>, usize)> = BTreeMap::new();
-    for (index, backup) in backups.iter().enumerate() {
-        groups.entry(group(backup)).or_default().0.push(index);
-    }
-    for index in deletions {
-        groups.entry(group(&backups[*index])).or_default().1 += 1;
-    }
-    groups
-        .into_iter()
-        .find_map(|((_, _, tier), (members, planned))| {
-            let total = members.len();
-            let newest = members
-                .iter()
-                .map(|index| backups[*index].started_at)
-                .max()?;
-            let is_stale = match policy.limit(tier) {
-                Limit::Forever => false,
-                Limit::Age(limit) => clock.now.duration_since(newest) > limit.saturating_mul(2),
-            };
-            let only_newest_stay = total - planned <= policy.min_keep.max(1);
-            let is_odd = planned > FEW && only_newest_stay || planned > 0 && is_stale;
-            is_odd.then_some(Stop::OneClock {
-                tier,
-                planned,
-                total,
-            })
-        })
-}
-
-fn too_many(backups: &[Backup], deletions: &[usize], policy: &Policy) -> Option<Stop> {
-    [Tier::Local, Tier::Remote, Tier::Archive]
-        .into_iter()
-        .find_map(|tier| {
-            let total = backups.iter().filter(|backup| backup.tier == tier).count();
-            let planned = deletions
-                .iter()
-                .filter(|index| backups[**index].tier == tier)
-                .count();
-            let cap = cap(total, policy.max_delete);
-            (planned > cap).then_some(Stop::TooMany {
-                tier,
-                planned,
-                total,
-                cap,
-            })
-        })
 }
 
 #[cfg(test)]

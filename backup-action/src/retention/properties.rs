@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "figures, shown with --nocapture")]
 
 use super::clock::{Clock, MAX_SKEW};
+use super::stop::cap;
 use super::*;
 use proptest::prelude::*;
 
