@@ -67,7 +67,8 @@ pub(crate) fn backdate(store: &Path, manifest: &Path, at: Timestamp) {
     write(&store.join(format!("{}.manifest.json", stem(at))), &value);
 }
 
-/// Stores the manifest of a backup of another time, after the pattern of a real one.
+/// Stores the manifest of a backup of another time, after the pattern of a real one; with its
+/// archive and index where they are in this store, since a manifest without them is no backup.
 pub(crate) fn invent(store: &Path, pattern: &Value, at: Timestamp, change: impl Fn(&mut Value)) {
     let mut manifest = pattern.clone();
     dated(&mut manifest, at);
@@ -78,6 +79,13 @@ pub(crate) fn invent(store: &Path, pattern: &Value, at: Timestamp, change: impl 
         &store.join(format!("{}.manifest.json", stem(at))),
         &manifest,
     );
+    for (key, ending) in [("archive_key", "sql.gz"), ("index_key", "index.json.gz")] {
+        let from = store.join(pattern[key].as_str().expect("a key"));
+        let to = store.join(format!("{}.{ending}", stem(at)));
+        if from.is_file() && !to.exists() {
+            fs::copy(from, to).expect("the object can be copied");
+        }
+    }
 }
 
 /// Stores the receipt of a run of another time, after the pattern of a real report.
