@@ -23,8 +23,6 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
     let slack_url = slack.url("/services/act-canary-token");
     let fake = cluster.fake_bin_dir("dies-after-half");
     let run = |bin_dir: &Path| {
-        // Backups are named by the second.
-        std::thread::sleep(std::time::Duration::from_millis(1_100));
         let vars = [
             ("COMMAND", "gate"),
             ("LOCAL", store.path().to_str().unwrap()),
