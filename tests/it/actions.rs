@@ -167,10 +167,12 @@ fn checkout(dir: &TempDir, workflow: &str) -> PathBuf {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(root().join(file), to).unwrap();
     }
+    // The directory's name is random: two runs of one second have commits of their own.
+    let message = dir.path().to_str().unwrap();
     for args in [
         &["init", "--quiet"][..],
         &["add", "--all"],
-        &["commit", "--quiet", "--message", "checkout"],
+        &["commit", "--quiet", "--message", message],
     ] {
         let output = Command::new("git")
             .current_dir(&checkout)

@@ -7,6 +7,7 @@ use crate::support::run::{PROGRAM, forms};
 use crate::support::web::Web;
 use crate::support::{need, tool};
 use std::path::Path;
+use std::time::Duration;
 
 #[test]
 fn deploy_runs_only_behind_a_backup_that_is_whole() {
@@ -23,6 +24,8 @@ fn deploy_runs_only_behind_a_backup_that_is_whole() {
     let slack_url = slack.url("/services/act-canary-token");
     let fake = cluster.fake_bin_dir("dies-after-half");
     let run = |bin_dir: &Path| {
+        // Backups are named by the second.
+        std::thread::sleep(Duration::from_millis(1_100));
         let vars = [
             ("COMMAND", "gate"),
             ("LOCAL", store.path().to_str().unwrap()),
