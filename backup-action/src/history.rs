@@ -3,7 +3,7 @@
 pub mod calendar;
 pub mod growth;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod series;
 pub mod summary;
 pub mod tenants;

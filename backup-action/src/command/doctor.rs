@@ -136,9 +136,7 @@ async fn rights(store: &Store, findings: &mut Vec<Finding>) -> anyhow::Result<()
             fix: fix.map(str::to_owned),
         });
     };
-    let mut nonce = [0; 8];
-    getrandom::fill(&mut nonce).context("could not get random bytes")?;
-    let found = match store.probe(&crate::archive::index::to_hex(&nonce)).await {
+    let found = match store.probe(&stores::nonce()?).await {
         Ok(found) => found,
         Err(error) => {
             let hint = error::hint(&error);

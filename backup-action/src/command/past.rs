@@ -1,14 +1,14 @@
 //! What the stores know of the past: manifests of earlier backups, and receipts of drills and
 //! closed gates, as the rules of `history` take them. What cannot be used is said, never counted.
 
-use super::{receipts, stores};
+use super::receipts::{self, Usable, usable};
+use super::stores;
 use crate::check::Outcome;
-use crate::error;
 use crate::history::series::{self, Drill, FailedGate, History, NotCounted, Stored};
 use crate::history::{baseline, month_before};
 use crate::manifest::{self, ClusterId, Manifest};
 use crate::receipt::{Kind, Receipt};
-use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
+use crate::store::{BackupKeys, Key, Store};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -147,28 +147,6 @@ pub(crate) async fn history(stores: &[Store], since: Timestamp) -> anyhow::Resul
         foreign_objects,
         since: Some(since),
     })
-}
-
-enum Usable<T> {
-    Yes(T),
-    /// Deleted since the listing.
-    Gone,
-    /// With the reason.
-    No(String),
-}
-
-/// Tells an object that cannot be used from a store that does not answer.
-fn usable<T>(read: anyhow::Result<T>) -> anyhow::Result<Usable<T>> {
-    let error = match read {
-        Ok(found) => return Ok(Usable::Yes(found)),
-        Err(error) => error,
-    };
-    match StoreErrorKind::of(&error) {
-        Some(StoreErrorKind::NotFound) => Ok(Usable::Gone),
-        // Too large, or no regular file.
-        Some(StoreErrorKind::Other) | None => Ok(Usable::No(error::one_line(&error))),
-        Some(_) => Err(error),
-    }
 }
 
 /// Does something to all items, a few at a time; the results are in no order.

@@ -83,6 +83,32 @@ pub(crate) async fn read(stores: &[Store], kind: Kind, key: &Key) -> anyhow::Res
     Err(missing.unwrap_or_else(|| anyhow::anyhow!("no store has {key}")))
 }
 
+/// What became of reading an object of a listing.
+pub(crate) enum Usable<T> {
+    Yes(T),
+    /// Deleted since the listing.
+    Gone,
+    /// With the reason.
+    No(String),
+}
+
+/// Tells an object that cannot be used from a store that does not answer.
+///
+/// # Errors
+/// The store does not answer.
+pub(crate) fn usable<T>(read: anyhow::Result<T>) -> anyhow::Result<Usable<T>> {
+    let error = match read {
+        Ok(found) => return Ok(Usable::Yes(found)),
+        Err(error) => error,
+    };
+    match StoreErrorKind::of(&error) {
+        Some(StoreErrorKind::NotFound) => Ok(Usable::Gone),
+        // Too large, or no regular file.
+        Some(StoreErrorKind::Other) | None => Ok(Usable::No(error::one_line(&error))),
+        Some(_) => Err(error),
+    }
+}
+
 /// A receipt under another's name is not what it is taken for.
 fn named_after_its_start(receipt: Receipt, kind: Kind, key: &Key) -> anyhow::Result<Receipt> {
     let named = Key::receipt(kind.name(), receipt.report().started_at, "");
@@ -128,18 +154,13 @@ pub(crate) async fn newest_passed_drill(
         if is_named_failed(&key) {
             continue;
         }
-        let receipt = match read(&holders, Kind::Drill, &key).await {
-            Ok(receipt) => receipt,
-            Err(error) => match StoreErrorKind::of(&error) {
-                // Deleted since the listing.
-                Some(StoreErrorKind::NotFound) => continue,
-                // Too large, or no regular file: not a store that gives no answer.
-                Some(StoreErrorKind::Other) | None => {
-                    drills.passed_over.push(error::one_line(&error));
-                    continue;
-                }
-                Some(_) => return Err(error),
-            },
+        let receipt = match usable(read(&holders, Kind::Drill, &key).await)? {
+            Usable::Yes(receipt) => receipt,
+            Usable::Gone => continue,
+            Usable::No(reason) => {
+                drills.passed_over.push(reason);
+                continue;
+            }
         };
         let objection = if !is_of(&receipt, cluster) {
             Some("is of another cluster")
@@ -198,8 +219,8 @@ pub(crate) async fn trend(
         if past.len() == TREND {
             break;
         }
-        match read(&holders, Kind::Drill, &key).await {
-            Ok(receipt) => {
+        match usable(read(&holders, Kind::Drill, &key).await)? {
+            Usable::Yes(receipt) => {
                 let with_rows = receipt
                     .report()
                     .restored
@@ -209,16 +230,8 @@ pub(crate) async fn trend(
                     past.push(receipt.past_drill(key.as_str()));
                 }
             }
-            Err(error) if StoreErrorKind::of(&error) == Some(StoreErrorKind::NotFound) => {}
-            Err(error)
-                if !matches!(
-                    StoreErrorKind::of(&error),
-                    None | Some(StoreErrorKind::Other)
-                ) =>
-            {
-                return Err(error);
-            }
-            Err(error) => unreadable.push(error::one_line(&error)),
+            Usable::Gone => {}
+            Usable::No(reason) => unreadable.push(reason),
         }
     }
     past.reverse();

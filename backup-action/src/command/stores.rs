@@ -1,5 +1,6 @@
 //! The configured stores, and the backups in them. Only what has a manifest is a backup.
 
+use crate::archive::index::to_hex;
 use crate::config::{Config, Remote};
 use crate::error::{Explained, Usage};
 use crate::manifest::{self, Manifest};
@@ -64,6 +65,16 @@ fn s3_config(remote: &Remote) -> anyhow::Result<S3Config> {
         }
     };
     Ok(config)
+}
+
+/// What tells the objects of one probe from those of another.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub(crate) fn nonce() -> anyhow::Result<String> {
+    let mut nonce = [0; 8];
+    getrandom::fill(&mut nonce).context("could not get random bytes")?;
+    Ok(to_hex(&nonce))
 }
 
 /// A backup that exists.

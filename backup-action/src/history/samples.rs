@@ -7,7 +7,7 @@ use crate::manifest::{
 };
 use jiff::Timestamp;
 
-pub(super) fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
+pub(crate) fn database(name: &str, schemas: &[(&str, u64)]) -> DatabaseSummary {
     DatabaseSummary {
         name: name.into(),
         bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),

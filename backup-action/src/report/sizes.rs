@@ -244,28 +244,12 @@ impl Touch {
 mod tests {
     use super::super::samples::backup;
     use super::*;
-    use crate::manifest::{DatabaseSummary, SchemaSummary};
+    use crate::history::samples::database;
 
     fn holding(day: i64, schemas: &[(&str, u64)]) -> Manifest {
         let mut manifest = backup(day, "", "");
         manifest.archive.dump_bytes = (day + 20).unsigned_abs();
-        manifest.databases = vec![DatabaseSummary {
-            name: "n".into(),
-            bytes: schemas.iter().map(|(_, bytes)| bytes).sum(),
-            rows: 1,
-            tables: 1,
-            schemas: schemas
-                .iter()
-                .map(|(name, bytes)| SchemaSummary {
-                    name: (*name).into(),
-                    bytes: *bytes,
-                    rows: 1,
-                    tables: 1,
-                })
-                .collect(),
-            extensions: Vec::new(),
-            collation_version: None,
-        }];
+        manifest.databases = vec![database("n", schemas)];
         manifest
     }
 

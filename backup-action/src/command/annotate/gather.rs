@@ -1,6 +1,6 @@
 //! What the stores hold: the backups to compare, and the last gate and drill.
 
-use crate::command::receipts;
+use crate::command::receipts::{self, Usable, usable};
 use crate::command::stores::{self, Found};
 use crate::error;
 use crate::github::choice::{self, Why};
@@ -9,7 +9,7 @@ use crate::github::runner::Runner;
 use crate::manifest::{Manifest, Source};
 use crate::receipt::{Kind, Receipt};
 use crate::report::sizes::{Comparison, Run};
-use crate::store::{Store, StoreErrorKind};
+use crate::store::Store;
 use jiff::Timestamp;
 
 /// Receipts of gates that are read to find one that counts.
@@ -147,8 +147,8 @@ async fn last_gate(
     let mut looked_at = 0;
     for (key, holders) in keys.into_iter().take(MAX_GATES) {
         looked_at += 1;
-        match receipts::read(&holders, Kind::Gate, &key).await {
-            Ok(receipt) => {
+        match usable(receipts::read(&holders, Kind::Gate, &key).await)? {
+            Usable::Yes(receipt) => {
                 let counts = receipt.passed()
                     && receipt.is_of(cluster)
                     && receipt.age_seconds(now).is_some();
@@ -156,11 +156,8 @@ async fn last_gate(
                     return Ok((Some((key.to_string(), receipt)), looked_at));
                 }
             }
-            Err(error) => match StoreErrorKind::of(&error) {
-                Some(StoreErrorKind::NotFound) => {}
-                Some(StoreErrorKind::Other) | None => notes.push(error::one_line(&error)),
-                Some(_) => return Err(error),
-            },
+            Usable::Gone => {}
+            Usable::No(reason) => notes.push(reason),
         }
     }
     Ok((None, looked_at))

@@ -4,12 +4,12 @@
 use crate::check::{Check, CheckId, Outcome, Severity};
 use crate::command::journal::Journal;
 use crate::command::past;
+use crate::command::stores;
 use crate::error;
 use crate::manifest::Manifest;
 use crate::pipeline::cleanup::{Cleanup, Undo};
 use crate::report::{LastGood, format};
 use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
-use anyhow::Context as _;
 use std::sync::Mutex;
 
 /// The answer of one store to a small object.
@@ -36,9 +36,7 @@ pub(super) async fn probe_stores(
 }
 
 async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::Result<String> {
-    let mut nonce = [0; 8];
-    getrandom::fill(&mut nonce).context("could not get random bytes")?;
-    let nonce = crate::archive::index::to_hex(&nonce);
+    let nonce = stores::nonce()?;
     // The probe cleans up by itself; these are for a run that is interrupted in the middle of it.
     let [object, parts] = Key::probes(&nonce);
     let tickets = Mutex::new(vec![cleanup.add(Undo::Delete(store.clone(), object))]);

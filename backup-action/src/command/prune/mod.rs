@@ -19,7 +19,6 @@ use crate::retention::clock::Clock;
 use crate::retention::stop::Stop;
 use crate::retention::{self, Backup, Tier};
 use crate::store::{self, Store};
-use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use planning::{planned, replanned};
 use scope::{Scope, name_of, named_scope};
@@ -96,7 +95,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         // Whether the store's checksums can be believed decides how a copy is verified.
         for shelf in &shelves {
             if stores::is_remote(&shelf.store) {
-                probe(&shelf.store).await?;
+                shelf.store.probe(&stores::nonce()?).await?;
             }
         }
     }
@@ -138,15 +137,6 @@ fn off() -> Check {
         CheckId::RetentionApplied,
         "off: nothing is archived and nothing is deleted (retention-mode)",
     )
-}
-
-async fn probe(store: &Store) -> anyhow::Result<()> {
-    let mut nonce = [0; 8];
-    getrandom::fill(&mut nonce).context("could not get random bytes")?;
-    store
-        .probe(&crate::archive::index::to_hex(&nonce))
-        .await
-        .map(|_| ())
 }
 
 /// What lies in each store; one that cannot be listed is a trouble, and nothing happens there.

@@ -1,11 +1,12 @@
 //! Whose backups may go: one cluster's, unless somebody said otherwise.
 
 use super::Shelf;
+use crate::command::clusters::Clusters;
 use crate::command::stores::Found;
 use crate::error::Usage;
 use crate::manifest::Source;
 use crate::retention;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// Whose backups may go.
 pub(super) enum Scope {
@@ -53,50 +54,19 @@ fn found(shelves: &[Shelf]) -> impl Iterator<Item = &Found> {
 
 /// The cluster that was named, or the only one there is.
 pub(super) fn named_scope(shelves: &[Shelf], named: Option<&str>) -> anyhow::Result<Scope> {
-    let mut clusters: BTreeMap<String, String> = BTreeMap::new();
-    for backup in found(shelves) {
-        let source = &backup.manifest.source;
-        clusters.insert(
-            retention::identity(source).to_owned(),
-            source.cluster.clone(),
-        );
+    let clusters = Clusters::of(found(shelves));
+    if let Some(named) = named {
+        return Ok(Scope::Only(clusters.named(named)?));
     }
-    let list = || {
-        let names: Vec<String> = clusters
-            .iter()
-            .map(|(id, name)| match id == name {
-                true => format!("\"{name}\""),
-                false => format!("\"{name}\" ({id})"),
-            })
-            .collect();
-        names.join(", ")
-    };
-    let Some(named) = named else {
-        return match clusters.len() {
-            0 | 1 => Ok(Scope::Only(clusters.into_keys().collect())),
-            n => Err(Usage::new(format!(
-                "the stores hold backups of {n} clusters: {}",
-                list()
-            ))
-            .hint("Say whose backups may be deleted: --cluster NAME, --cluster ID, or --all-clusters.")
-            .into()),
-        };
-    };
-    // One name may have had several clusters: after a major upgrade, for instance.
-    let own: Vec<String> = clusters
-        .iter()
-        .filter(|(id, name)| *id == named || *name == named)
-        .map(|(id, _)| id.clone())
-        .collect();
-    if own.is_empty() && !clusters.is_empty() {
-        return Err(Usage::new(format!(
-            "--cluster: no backup is of \"{named}\"; there are backups of {}",
-            list()
+    match clusters.len() {
+        0 | 1 => Ok(Scope::Only(clusters.into_identities())),
+        n => Err(Usage::new(format!(
+            "the stores hold backups of {n} clusters: {}",
+            clusters.list()
         ))
-        .hint("Take the name or the identifier from there.")
-        .into());
+        .hint("Say whose backups may be deleted: --cluster NAME, --cluster ID, or --all-clusters.")
+        .into()),
     }
-    Ok(Scope::Only(own))
 }
 
 pub(super) fn name_of(shelves: &[Shelf], clusters: &[String]) -> String {
