@@ -92,6 +92,17 @@ fn made_remotely(world: &World) -> Objects {
         .collect()
 }
 
+/// A world whose directory holds a backup of today, and older ones of these ages in days.
+fn aged<'a>(world: World<'a>, ages: &[i64]) -> (World<'a>, Objects) {
+    world.passes(world.gate().args(&["--retention-mode", "off"]));
+    let made = made_locally(&world);
+    for age in ages {
+        let old = backdated(&made, now() - days(*age), None);
+        write(world.local.as_ref().unwrap(), &old);
+    }
+    (world, made)
+}
+
 async fn put(client: &Client, bucket: &str, key: String, bytes: Vec<u8>) {
     let put = client.put_object().bucket(bucket).key(key);
     let put = put

@@ -6,17 +6,6 @@ use crate::gate::world::sample;
 use crate::support::peer::{Action, Fault, When};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// A world whose directory holds a backup of today, and older ones of these ages in days.
-fn aged<'a>(world: World<'a>, ages: &[i64]) -> (World<'a>, Objects) {
-    world.passes(world.gate().args(&["--retention-mode", "off"]));
-    let made = made_locally(&world);
-    for age in ages {
-        let old = backdated(&made, now() - days(*age), None);
-        write(world.local.as_ref().unwrap(), &old);
-    }
-    (world, made)
-}
-
 fn archives(world: &World) -> Vec<String> {
     let keys = world.snapshot().local.into_keys();
     keys.filter(|key| is_part(key) && key.ends_with(".sql.gz"))

@@ -4,17 +4,6 @@ use super::*;
 use crate::gate::world::sample;
 use std::time::{Duration, SystemTime};
 
-/// A world whose directory holds a backup of today, and older ones of these ages in days.
-fn aged<'a>(world: World<'a>, ages: &[i64]) -> (World<'a>, Objects) {
-    world.passes(world.gate().args(&["--retention-mode", "off"]));
-    let made = made_locally(&world);
-    for age in ages {
-        let old = backdated(&made, now() - days(*age), None);
-        write(world.local.as_ref().unwrap(), &old);
-    }
-    (world, made)
-}
-
 fn stems(world: &World) -> Vec<String> {
     backups(world.snapshot().local.keys())
 }

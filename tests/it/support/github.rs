@@ -7,10 +7,11 @@
     reason = "a helper that cannot go on ends its test"
 )]
 
+use super::http::{self, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -84,25 +85,15 @@ pub(crate) struct GitHub {
 impl GitHub {
     /// Listens on a free port of loopback. The repository is `acme/payroll`, the pull request 7.
     pub(crate) fn start() -> GitHub {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let (listener, address) = http::listener();
         let state = Arc::new(State {
-            address: listener.local_addr().expect("a bound port"),
+            address,
             ended: AtomicBool::new(false),
             world: Mutex::default(),
             changed: Condvar::new(),
         });
-        let accepting = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                if accepting.ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let state = Arc::clone(&accepting);
-                if let Ok(client) = client {
-                    std::thread::spawn(move || serve(&state, client).is_ok());
-                }
-            }
-        });
+        let has_ended = |state: &State| state.ended.load(Ordering::Relaxed);
+        http::accept(listener, Arc::clone(&state), has_ended, serve);
         GitHub { state }
     }
 
@@ -209,14 +200,6 @@ impl Drop for GitHub {
     }
 }
 
-struct Request {
-    method: String,
-    /// Path and query.
-    target: String,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
 struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
@@ -237,7 +220,7 @@ fn answer(status: u16, body: &Value) -> Answer {
 
 fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
     client.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let Some(request) = read_request(&mut client)? else {
+    let Some(request) = http::read_request(&mut client)? else {
         return Ok(());
     };
     let fault = {
@@ -290,45 +273,6 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
     ));
     client.write_all(head.as_bytes())?;
     client.shutdown(Shutdown::Both)
-}
-
-fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
-    let mut bytes = Vec::new();
-    let head_length = loop {
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
-        }
-        let mut chunk = [0; 8192];
-        match client.read(&mut chunk)? {
-            0 => return Ok(None),
-            n => bytes.extend_from_slice(&chunk[..n]),
-        }
-    };
-    let mut body = bytes.split_off(head_length);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines = text.trim_end().split("\r\n");
-    let mut first = lines.next().unwrap_or_default().split(' ');
-    let method = first.next().unwrap_or_default().to_owned();
-    let target = first.next().unwrap_or_default().to_owned();
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let length = headers
-        .get("content-length")
-        .and_then(|length| length.parse().ok())
-        .unwrap_or(0);
-    let already = body.len();
-    body.resize(length, 0);
-    if already < length {
-        client.read_exact(&mut body[already..])?;
-    }
-    Ok(Some(Request {
-        method,
-        target,
-        headers,
-        body,
-    }))
 }
 
 /// Checks the request, does it, and answers.

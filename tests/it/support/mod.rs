@@ -8,6 +8,7 @@
 pub(crate) mod browser;
 pub(crate) mod cluster;
 pub(crate) mod github;
+pub(crate) mod http;
 pub(crate) mod mail;
 pub(crate) mod moto;
 pub(crate) mod past;

@@ -9,8 +9,9 @@
     reason = "a helper that cannot go on ends its test"
 )]
 
+use super::http;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -120,26 +121,14 @@ struct Script {
 impl Peer {
     /// Listens on a free port of loopback, in front of `upstream`.
     pub(crate) fn start(upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound port");
+        let (listener, address) = http::listener();
         let state = Arc::new(State {
             upstream,
             ended: AtomicBool::new(false),
             script: Mutex::default(),
         });
-        let accepting = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                if accepting.ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let state = Arc::clone(&accepting);
-                if let Ok(client) = client {
-                    // A client that goes away in the middle is part of the game.
-                    std::thread::spawn(move || serve(&state, client).is_ok());
-                }
-            }
-        });
+        let has_ended = |state: &State| state.ended.load(Ordering::Relaxed);
+        http::accept(listener, Arc::clone(&state), has_ended, serve);
         Self { address, state }
     }
 

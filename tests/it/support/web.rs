@@ -6,6 +6,7 @@
     reason = "a helper that cannot go on ends its test"
 )]
 
+use super::http;
 use super::mail::Certificates;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -95,8 +96,7 @@ impl Web {
     }
 
     fn listen(answers: &[Answer], tls: Option<Arc<ServerConfig>>) -> Web {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("a bound port");
+        let (listener, address) = http::listener();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let state = Arc::new(State {
             ended: AtomicBool::new(false),
@@ -104,19 +104,8 @@ impl Web {
             answers: Mutex::new(answers.to_vec()),
             tls,
         });
-        let accepting = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                if accepting.ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                let state = Arc::clone(&accepting);
-                if let Ok(client) = client {
-                    // A client that goes away in the middle is part of the game.
-                    std::thread::spawn(move || accept(&state, client).is_ok());
-                }
-            }
-        });
+        let has_ended = |state: &State| state.ended.load(Ordering::Relaxed);
+        http::accept(listener, Arc::clone(&state), has_ended, accept);
         Web {
             address,
             scheme,
@@ -161,37 +150,14 @@ fn accept(state: &State, client: TcpStream) -> std::io::Result<()> {
 }
 
 fn serve(state: &State, mut client: impl Read + Write) -> std::io::Result<()> {
-    let mut bytes = Vec::new();
-    let head_end = loop {
-        if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
-            break at;
-        }
-        let mut more = [0; 4096];
-        let count = client.read(&mut more)?;
-        if count == 0 {
-            return Ok(());
-        }
-        bytes.extend_from_slice(&more[..count]);
+    let Some(request) = http::read_request(&mut client)? else {
+        return Ok(());
     };
-    let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
-    let mut lines = head.split("\r\n");
-    let mut request = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (request.next(), request.next());
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-        .collect();
-    let length = headers.get("content-length");
-    let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
-    let mut body = bytes.split_off(head_end + 4);
-    let mut rest = vec![0; length.saturating_sub(body.len())];
-    client.read_exact(&mut rest)?;
-    body.extend(rest);
     let heard = Heard {
-        method: method.unwrap_or_default().to_owned(),
-        target: target.unwrap_or_default().to_owned(),
-        headers,
-        body: String::from_utf8(body).expect("text"),
+        method: request.method,
+        target: request.target,
+        headers: request.headers,
+        body: String::from_utf8(request.body).expect("text"),
         at: Instant::now(),
     };
     let target = heard.target.clone();
