@@ -39,6 +39,8 @@ pub mod postgres;
 
 pub mod store;
 
+pub mod lock;
+
 // Rules over backups: what stays, and what sizes say.
 pub mod history;
 

@@ -25,6 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["settings", "postgres"],
     &["retention", "history"],
     &["store"],
+    &["lock"],
     &["manifest"],
     &["proof"],
     &["archive"],
@@ -42,6 +43,7 @@ const PURE: &[&str] = &[
     "check",
     "retention",
     "history",
+    "lock",
 ];
 
 /// Files above the limit of length, and why.

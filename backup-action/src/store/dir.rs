@@ -53,12 +53,19 @@ impl DirStore {
             if over == Over::Anything {
                 root.clear_partial(&key)?;
             }
-            let mut partial = Partial::create(root, key, over)?;
-            let written = partial.write_all(&bytes);
-            match written.and_then(|()| partial.publish_for(&caller, over)) {
-                Ok(()) => Ok(()),
-                Err(error) => Err(partial.discard_after(error)),
-            }
+            written(Partial::create(root, key, over)?, &bytes, &caller, over)
+        })
+        .await
+    }
+
+    /// The same for an object that must not exist, when others may write it now: `nonce` is in the
+    /// name of the unfinished file.
+    pub(super) async fn put_beside(&self, key: &Key, bytes: Bytes, nonce: &str) -> Result<()> {
+        let (root, key, nonce) = (Arc::clone(&self.0), key.clone(), nonce.to_owned());
+        let (caller, _listening) = Caller::new();
+        blocking(move || {
+            let partial = Partial::create_beside(root, key, &nonce)?;
+            written(partial, &bytes, &caller, Over::Nothing)
         })
         .await
     }
@@ -96,5 +103,13 @@ impl DirStore {
     pub(super) async fn delete(&self, key: &Key) -> Result<()> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
         blocking(move || root.delete(&key)).await
+    }
+}
+
+fn written(mut partial: Partial, bytes: &[u8], caller: &Caller, over: Over) -> Result<()> {
+    let written = partial.write_all(bytes);
+    match written.and_then(|()| partial.publish_for(caller, over)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(partial.discard_after(error)),
     }
 }

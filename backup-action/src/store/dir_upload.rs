@@ -47,6 +47,8 @@ pub(super) struct Shared {
     key: Key,
     parent: OwnedFd,
     name: String,
+    /// What the file is called until it is published.
+    unfinished: String,
     stage: Mutex<Stage>,
 }
 
@@ -60,6 +62,17 @@ enum Stage {
 impl Partial {
     /// Makes `<name>.partial`, unless it exists, or the object that must not.
     pub(super) fn create(root: Arc<Root>, key: Key, over: Over) -> Result<Self> {
+        let unfinished = partial(key.split().1);
+        Self::create_as(root, key, over, unfinished)
+    }
+
+    /// The same under a name that no other run gives to the unfinished file.
+    pub(super) fn create_beside(root: Arc<Root>, key: Key, nonce: &str) -> Result<Self> {
+        let unfinished = partial(&format!("{}.{nonce}", key.split().1));
+        Self::create_as(root, key, Over::Nothing, unfinished)
+    }
+
+    fn create_as(root: Arc<Root>, key: Key, over: Over, unfinished: String) -> Result<Self> {
         let parent = root.parent_for_writing(&key)?;
         let (_, name) = key.split();
         let name = name.to_owned();
@@ -73,7 +86,7 @@ impl Partial {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(
             &parent,
-            partial(&name),
+            &unfinished,
             flags,
             Mode::RUSR | Mode::WUSR,
         )
@@ -98,6 +111,7 @@ impl Partial {
                 key,
                 parent,
                 name,
+                unfinished,
                 stage: Mutex::new(Stage::Open),
             }),
         })
@@ -195,9 +209,9 @@ pub(super) fn publish_name(parent: &OwnedFd, from: &str, to: &str) -> std::io::R
 
 impl Shared {
     fn rename(&self, over: Over) -> std::io::Result<()> {
-        let from = partial(&self.name);
+        let from = &self.unfinished;
         match over {
-            Over::Nothing => publish_name(&self.parent, &from, &self.name),
+            Over::Nothing => publish_name(&self.parent, from, &self.name),
             Over::Anything => {
                 rustix::fs::renameat(&self.parent, from, &self.parent, &self.name)?;
                 Ok(())
@@ -215,7 +229,7 @@ impl Shared {
         if *stage != Stage::Open {
             return Ok(());
         }
-        match rustix::fs::unlinkat(&self.parent, partial(&self.name), AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.parent, &self.unfinished, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {
                 *stage = Stage::Discarded;
                 Ok(())

@@ -185,6 +185,11 @@ impl Key {
         [Key::probe(nonce, "object"), Key::probe(nonce, "parts")]
     }
 
+    /// A name that was made here, and keeps the rules.
+    pub(super) fn known(text: String) -> Key {
+        Key(text)
+    }
+
     /// A key that somebody typed or wrote into a manifest.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod dir_error;
 mod dir_root;
 mod dir_upload;
 mod error;
+mod ground;
 pub mod keys;
 mod probe;
 mod s3;
@@ -27,6 +28,7 @@ mod s3_upload;
 mod upkeep;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use ground::LockGround;
 pub use keys::{BackupKeys, Key};
 pub use probe::{Capabilities, Checksums};
 pub use s3_bucket::{Bucket, LifecycleRule};
