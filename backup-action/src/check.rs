@@ -115,6 +115,8 @@ checks! {
     DiskSpace = "disk-space" in Preflight, default Block;
     /// Every store accepts, returns and refuses to overwrite a small object.
     StoreWritable = "store-writable" in Preflight, default Block;
+    /// No other gate or prune is writing into a store; this run holds the lock of each until its end.
+    StoreUnlocked = "store-unlocked" in Preflight, default Block;
     /// A drill of the last weeks restored a backup of this cluster and proved it.
     DrillFresh = "drill-fresh" in Preflight, default Warn;
     /// pg_dumpall ended with status 0.

@@ -66,6 +66,8 @@ pub enum Attempt {
     Mine(Lease),
     /// Somebody holds it.
     Busy(Busy),
+    /// Others were faster, again and again.
+    Contended,
 }
 
 /// A lock that somebody else holds.
@@ -120,7 +122,6 @@ impl<'g, G: Ground> Taker<'g, G> {
     /// The store does not answer, or does not show what was written into it. The lock may be ours all
     /// the same: a release is in place.
     pub async fn attempt(&mut self) -> Result<Attempt> {
-        let mut last = None;
         for _ in 0..TRIES {
             let (generation, from) = match self.ground.newest().await? {
                 None => (0, None),
@@ -137,18 +138,13 @@ impl<'g, G: Ground> Taker<'g, G> {
                     Some(Seen::Held(busy)) => return Ok(Attempt::Busy(busy)),
                 },
             };
-            let lease = Lease::new(&self.me, next(generation)?, from.clone());
-            if lease.create(self.ground, State::Held).await?
-                && lease.is_newest(self.ground).await?
+            let lease = Lease::new(&self.me, next(generation)?, from);
+            if lease.create(self.ground, State::Held).await? && lease.is_newest(self.ground).await?
             {
                 return Ok(Attempt::Mine(lease.tidied(self.ground).await));
             }
-            last = from;
         }
-        match last {
-            Some(busy) => Ok(Attempt::Busy(busy)),
-            None => anyhow::bail!("the lock changes faster than it can be taken"),
-        }
+        Ok(Attempt::Contended)
     }
 
     /// What a generation says; none when it went away since the listing.
@@ -214,6 +210,11 @@ impl Lease {
             taken_from,
             untidy: None,
         }
+    }
+
+    /// A lock that `me` may hold or not: enough to release it.
+    pub fn wanted(me: &Record) -> Self {
+        Self::new(me, 0, None)
     }
 
     /// The number of the object that says we hold the lock.

@@ -1,7 +1,7 @@
 //! `doctor`: what the stores can do and what their buckets do by themselves, with a fix for each
 //! finding. Only a probe is written, and removed again.
 
-use super::{Context, ExitStatus, print, stores};
+use super::{Context, ExitStatus, lock, print, stores};
 use crate::config::{OutputFormat, RetentionMode};
 use crate::error;
 use crate::report::escape;
@@ -50,6 +50,7 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     for store in stores::open(config).await? {
         let place = store.describe();
         rights(&store, &mut findings).await?;
+        findings.push(locked(&store).await);
         let Some(bucket) = store.bucket().await else {
             continue;
         };
@@ -123,6 +124,29 @@ fn as_text(findings: &[Finding], lifecycle: &[Value], status: ExitStatus) -> Str
         _ => "\nNot everything could be asked.\n",
     });
     out
+}
+
+/// Who holds the lock of the store.
+async fn locked(store: &Store) -> Finding {
+    let (level, found, fix) = match lock::holder(store).await {
+        Ok(None) => (Level::Good, "no run holds the lock".to_owned(), None),
+        Ok(Some((busy, words))) if busy.holder.is_err() => {
+            (Level::Fix, words, Some(lock::hint(store, &busy)))
+        }
+        Ok(Some((busy, words))) if busy.age.is_over(busy.expiry) => {
+            let words = format!("{words}: the next run takes it over");
+            (Level::Good, words, None)
+        }
+        Ok(Some((_, words))) => (Level::Good, words, None),
+        Err(error) => (Level::Unknown, error::one_line(&error), error::hint(&error)),
+    };
+    Finding {
+        id: "store-unlocked",
+        store: store.describe(),
+        level,
+        found,
+        fix,
+    }
 }
 
 /// The rights, and what the store promises, by a probe.

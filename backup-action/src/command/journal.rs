@@ -90,6 +90,12 @@ impl Journal {
         }
     }
 
+    /// The run starts now: it waited for another one, whose time was not its own.
+    pub(crate) fn begin_again(&mut self) {
+        self.begun = Instant::now();
+        self.started_at = Timestamp::now();
+    }
+
     /// The cluster in question; by its name alone before the server has answered.
     pub(crate) fn cluster_id(&self) -> ClusterId {
         match &self.source {
@@ -118,7 +124,12 @@ impl Journal {
 
     /// Whether an answer so far closes the gate.
     pub(crate) fn is_closed(&self) -> bool {
-        self.checks.iter().any(|check| match check.outcome {
+        Journal::closes(&self.checks)
+    }
+
+    /// Whether one of these answers closes the gate.
+    pub(crate) fn closes(checks: &[Check]) -> bool {
+        checks.iter().any(|check| match check.outcome {
             Outcome::Failed | Outcome::NotChecked => true,
             Outcome::Passed | Outcome::Warned => false,
         })

@@ -15,6 +15,8 @@ mod history;
 mod internals;
 mod journal;
 mod list;
+mod lock;
+mod locks;
 mod notify;
 mod page;
 mod past;
@@ -79,6 +81,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) runner: Option<Runner>,
     pub(crate) cleanup: Cleanup,
+    pub(crate) locks: locks::Locks,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -108,6 +111,7 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
         config,
         runner,
         cleanup: Cleanup::default(),
+        locks: locks::Locks::default(),
         progress: Arc::default(),
     };
     mask(context, &context.config.notify.secrets());
@@ -267,7 +271,10 @@ async fn judged(
             .into_iter()
             .for_each(|ticket| context.cleanup.disarm(ticket));
     }
-    for left in context.cleanup.run().await {
+    let mut left = context.cleanup.run().await;
+    // Last: whoever waits for the locks must not meet what is being taken back.
+    left.extend(context.locks.release().await);
+    for left in left {
         say(&format!(
             "warning: {}\n",
             crate::report::escape::terminal(&left)

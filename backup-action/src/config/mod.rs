@@ -6,6 +6,7 @@ mod drill;
 mod form;
 mod github;
 mod history;
+mod lock;
 mod notify;
 mod restore;
 mod retention;
@@ -97,6 +98,8 @@ pub struct Config {
     pub max_drill_age: Duration,
     /// What only `verify-receipt` takes.
     pub receipt: ReceiptConfig,
+    /// How long to wait for the lock of a store.
+    pub wait_lock: Duration,
     /// What stays in the stores, and what goes.
     pub retention: RetentionConfig,
     /// What is said about sizes over time.
@@ -232,6 +235,7 @@ impl Config {
             drill: DrillConfig::resolve(&values)?,
             max_drill_age: values.duration("max-drill-age", "35d")?,
             receipt: ReceiptConfig::resolve(&values)?,
+            wait_lock: lock::wait(&values)?,
             retention: RetentionConfig::resolve(&values)?,
             history: HistoryConfig::resolve(&values)?,
             notify: NotifyConfig::resolve(&values)?,

@@ -198,7 +198,7 @@ async fn process(memory: Memory, number: u64, rounds: u64, at: At) {
         let mut lease = loop {
             match taker.attempt().await {
                 Ok(Attempt::Mine(lease)) => break lease,
-                Ok(Attempt::Busy(_)) | Err(_) => turn().await,
+                Ok(Attempt::Busy(_) | Attempt::Contended) | Err(_) => turn().await,
             }
         };
         if lease.taken_from.is_some() {

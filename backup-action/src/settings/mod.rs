@@ -5,6 +5,7 @@
 mod backup;
 mod github;
 mod history;
+mod lock;
 mod notify;
 mod restore;
 mod retention;
@@ -17,6 +18,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         backup::SETTINGS,
         restore::SETTINGS,
         retention::SETTINGS,
+        lock::SETTINGS,
         history::SETTINGS,
         notify::SETTINGS,
         github::SETTINGS,

@@ -179,6 +179,14 @@ impl Store {
         }
     }
 
+    /// Whether a create-only write is refused when the object exists, as far as a probe has found.
+    pub fn has_create_only_writes(&self) -> bool {
+        match &*self.0 {
+            Backend::Dir(_) => true,
+            Backend::S3(s3) => s3.if_none_match().is_some(),
+        }
+    }
+
     /// The room that is left; none where that has no meaning.
     pub async fn free_space(&self) -> Result<Option<FreeSpace>> {
         match &*self.0 {

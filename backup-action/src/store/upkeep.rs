@@ -63,9 +63,7 @@ pub struct Unfinished {
 impl Unfinished {
     /// Whether its name is one that only our runs give.
     pub fn is_ours(&self) -> bool {
-        self.key.is_probe()
-            || self.key.is_lock_part()
-            || BackupKeys::of_part(&self.key).is_some()
+        self.key.is_probe() || self.key.is_lock_part() || BackupKeys::of_part(&self.key).is_some()
     }
 
     /// What it is, for people.

@@ -9,7 +9,7 @@ use crate::error;
 use crate::manifest::Manifest;
 use crate::pipeline::cleanup::{Cleanup, Undo};
 use crate::report::{LastGood, format};
-use crate::store::{BackupKeys, Key, Store, StoreErrorKind};
+use crate::store::{Key, Store, StoreErrorKind};
 use std::sync::Mutex;
 
 /// The answer of one store to a small object.
@@ -18,24 +18,19 @@ pub(super) struct Probe {
     result: anyhow::Result<String>,
 }
 
-/// Writes, reads and deletes a small object in every store, and looks whether the names of this
-/// backup are free.
-pub(super) async fn probe_stores(
-    stores: &[Store],
-    keys: &BackupKeys,
-    cleanup: &Cleanup,
-) -> Vec<Probe> {
+/// Writes, reads and deletes a small object in every store.
+pub(super) async fn probe_stores(stores: &[Store], cleanup: &Cleanup) -> Vec<Probe> {
     let mut probes = Vec::new();
     for store in stores {
         probes.push(Probe {
             store: store.clone(),
-            result: probe(store, keys, cleanup).await,
+            result: probe(store, cleanup).await,
         });
     }
     probes
 }
 
-async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::Result<String> {
+async fn probe(store: &Store, cleanup: &Cleanup) -> anyhow::Result<String> {
     let nonce = stores::nonce()?;
     // The probe cleans up by itself; these are for a run that is interrupted in the middle of it.
     let [object, parts] = Key::probes(&nonce);
@@ -57,15 +52,6 @@ async fn probe(store: &Store, keys: &BackupKeys, cleanup: &Cleanup) -> anyhow::R
         cleanup.disarm(ticket);
     }
     let capabilities = capabilities?;
-    for key in [&keys.archive, &keys.index, &keys.manifest] {
-        if store.head(key).await?.is_some() {
-            return Err(error::Explained::new(
-                format!("{} already exists", store.locate(key)),
-                "Another run started in the same second; nothing is overwritten. Run the gate again.",
-            )
-            .into());
-        }
-    }
     Ok(capabilities.to_string())
 }
 

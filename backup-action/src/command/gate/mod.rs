@@ -10,6 +10,7 @@ mod stored_checks;
 pub(super) mod stream_checks;
 
 use super::journal::Journal;
+use super::lock::{self, Asked};
 use super::past::Earlier;
 use super::{Context, receipts, stores};
 use crate::archive::index::Index;
@@ -25,7 +26,7 @@ use crate::postgres::preflight::{self, Server};
 use crate::process::{RunAs, Running};
 use crate::receipt::Kind;
 use crate::report::words::Step;
-use crate::store::{BackupKeys, Key, Store};
+use crate::store::{BackupKeys, Store};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use record::Draft;
@@ -40,26 +41,37 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     journal.dry_run = context.config.dry_run;
     journal.required = required_checks(context.config.dry_run);
     let stores = stores::open(&context.config).await?;
-    let keys = Key::backup(journal.started_at, None);
 
     let begun = Instant::now();
     context.progress.begin(Step::Preflight, 0);
-    let server = preflight(context, journal, &stores, &keys).await?;
+    let found = preflight(context, journal, &stores).await?;
     journal.took(Step::Preflight, begun);
-    let Some(server) = server.filter(|_| !journal.is_closed() && !context.config.dry_run) else {
+    let is_ready = !journal.is_closed() && !context.config.dry_run;
+    let Some((server, waited)) = found.filter(|_| is_ready) else {
         return Ok(());
     };
+    let keys = lock::free_names(journal, &stores, waited).await?;
 
     let earlier = sizes::earlier(context, journal, &stores).await;
     if journal.is_closed() {
         return Ok(());
     }
     let begun = Instant::now();
-    let streamed = dump(context, journal, &server, &stores, &keys, earlier.as_ref()).await?;
+    let streamed = tokio::select! {
+        streamed = dump(context, journal, &server, &stores, &keys, earlier.as_ref()) => streamed?,
+        // Two dumps at once would only be slower.
+        why = lock::loss(context) => {
+            lock::lost(context, journal, why);
+            None
+        }
+    };
     journal.took(Step::Dump, begun);
     let Some((streamed, finished_at)) = streamed else {
         return Ok(());
     };
+    if !lock::still_ours(context, journal).await {
+        return Ok(());
+    }
 
     let begun = Instant::now();
     context.progress.begin(Step::Seal, 0);
@@ -88,7 +100,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         &stores,
         context.config.severities.of(CheckId::RemoteCopy),
     );
-    if read_back.copies.is_empty() {
+    if read_back.copies.is_empty() || !lock::still_ours(context, journal).await {
         return Ok(());
     }
 
@@ -110,8 +122,8 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         let copies = published.copies.iter();
         let copies: Vec<Store> = copies.map(|copy| copy.store.clone()).collect();
         record::recovery_texts(context, journal, &published.manifest, &copies).await;
-        // A gate that found anything wrong deletes nothing.
-        if !journal.is_closed() {
+        // A backup that is there stays there. But a gate that found anything wrong deletes nothing.
+        if lock::still_ours(context, journal).await && !journal.is_closed() {
             retention_in_time(context, journal, &copies).await;
         }
         receipts::store(context, journal, &copies, Kind::Gate).await;
@@ -130,13 +142,13 @@ fn required_checks(dry_run: bool) -> Vec<CheckId> {
         .collect()
 }
 
-/// Asks the server and the stores side by side. Returns the server when the dump may start.
+/// Asks the server and the stores side by side, then for the locks. Returns the server when the dump
+/// may start, and whether another run was waited for.
 async fn preflight(
     context: &Context,
     journal: &mut Journal,
     stores: &[Store],
-    keys: &BackupKeys,
-) -> anyhow::Result<Option<Server>> {
+) -> anyhow::Result<Option<(Server, bool)>> {
     let config = &context.config;
     let mut connection =
         Connection::resolve(config.database_url.as_ref(), &|name| std::env::var_os(name))?;
@@ -160,13 +172,21 @@ async fn preflight(
         pg_bin_dir: config.pg_bin_dir.clone(),
         run_as,
     };
-    let (found, probes) = tokio::join!(
+    let (mut found, probes) = tokio::join!(
         preflight::run(&connection, &options),
-        before::probe_stores(stores, keys, &context.cleanup)
+        before::probe_stores(stores, &context.cleanup)
     );
-    journal.checks.extend(found.checks);
+    let reachable = before::store_writable(journal, probes);
+    let mut waited = false;
+    if !journal.is_closed() && !Journal::closes(&found.checks) {
+        waited = lock::ask(context, journal, &reachable).await == Asked::GoOn { waited: true };
+        if waited {
+            // What the server said is as old as the wait was long.
+            found = preflight::run(&connection, &options).await;
+        }
+    }
+    journal.checks.splice(0..0, found.checks);
     let Some(server) = found.server else {
-        let reachable = before::store_writable(journal, probes);
         // What still protects matters most when nothing new can be made.
         before::last_good(journal, reachable).await;
         return Ok(None);
@@ -181,7 +201,6 @@ async fn preflight(
         bootstrap_role: server.facts.bootstrap_role.clone(),
         pg_dumpall_args: config.pg_dumpall_args.clone(),
     });
-    let reachable = before::store_writable(journal, probes);
     drill_fresh::ask(
         journal,
         &reachable,
@@ -198,7 +217,7 @@ async fn preflight(
         config.severities.of(CheckId::DiskSpace),
     )
     .await;
-    Ok(Some(server))
+    Ok(Some((server, waited)))
 }
 
 /// Runs pg_dumpall into every store and asks the checks of the stream. Returns the stream when

@@ -9,6 +9,7 @@ mod scope;
 
 use super::Context;
 use super::journal::Journal;
+use super::lock::{self, Asked};
 use super::stores::{self, Contents};
 use crate::check::{Check, CheckId, Severity};
 use crate::config::RetentionMode;
@@ -80,6 +81,17 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         journal.check(off());
         return Ok(());
     }
+    if !config.dry_run {
+        // Whether the store's checksums can be believed decides how a copy is verified.
+        for store in stores.iter().filter(|store| stores::is_remote(store)) {
+            store.probe(&stores::nonce()?).await?;
+        }
+        journal.required.push(CheckId::StoreUnlocked);
+        if lock::ask(context, journal, &stores).await == Asked::Stop {
+            journal.cluster = "every cluster".to_owned();
+            return Ok(());
+        }
+    }
     let mut done = Done::default();
     let shelves = shelves(&stores, &mut done).await;
     let scope = match config.retention.all_clusters {
@@ -91,14 +103,6 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
         (None, Scope::All) => "every cluster".to_owned(),
         (None, Scope::Only(clusters)) => name_of(&shelves, clusters),
     };
-    if !config.dry_run {
-        // Whether the store's checksums can be believed decides how a copy is verified.
-        for shelf in &shelves {
-            if stores::is_remote(&shelf.store) {
-                shelf.store.probe(&stores::nonce()?).await?;
-            }
-        }
-    }
     let check = apply(context, journal, shelves, &scope, done, severity).await;
     journal.check(check);
     Ok(())
@@ -221,6 +225,10 @@ async fn apply(
     if let Some(stop) = plan.stop.as_ref().filter(|_| is_tool || !is_trusted) {
         done.retention.stopped = Some(stop.to_string());
         done.hint = Some(stop.hint());
+    }
+    if !context.config.dry_run && !lock::still_ours(context, journal).await {
+        let evidence = "the lock of a store was lost: nothing was deleted";
+        return Check::not_checked(CheckId::RetentionApplied, evidence, None);
     }
     remove::backups(context, &shelves, &plan, &backups, &mut done).await;
     if is_tool && is_trusted {

@@ -4,6 +4,7 @@
 use super::planning::At;
 use super::scope::Scope;
 use super::{Done, IDLE, Shelf, tier_of};
+use crate::command::locks::Proof;
 use crate::command::stores::Found;
 use crate::command::{Context, receipts};
 use crate::config::RetentionMode;
@@ -61,7 +62,18 @@ pub(super) async fn backups(
         let found = at.of(shelves);
         let gone = match context.config.dry_run {
             true => true,
-            false => one(found, backup, done).await,
+            // A run that slept here does not know what others did meanwhile.
+            false => match context.locks.are_fresh().await {
+                Proof::Held => one(found, backup, done).await,
+                Proof::Lost(why) => {
+                    done.line(backup.tier, &backup.key, Action::Trouble, why);
+                    false
+                }
+                Proof::Unknown(error) => {
+                    done.trouble(backup.tier, &backup.key, &error);
+                    false
+                }
+            },
         };
         let summary = done.tier(&found.store, backup.tier);
         if gone {
