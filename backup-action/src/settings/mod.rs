@@ -6,6 +6,7 @@ mod backup;
 mod github;
 mod history;
 mod notify;
+mod reach;
 mod restore;
 mod retention;
 
@@ -15,6 +16,7 @@ use std::sync::LazyLock;
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     [
         backup::SETTINGS,
+        reach::SETTINGS,
         restore::SETTINGS,
         retention::SETTINGS,
         history::SETTINGS,
