@@ -5,12 +5,14 @@
 mod command;
 mod group;
 mod inside;
+mod remote;
 pub mod stray;
 mod tail;
 
 pub use command::{Command, RunAs};
 pub use group::StopHandle;
 pub use inside::Inside;
+pub use remote::Remote;
 
 use anyhow::Context;
 use group::{Group, lock};
@@ -227,7 +229,11 @@ impl Running {
     /// # Errors
     /// The program does not exist or may not be run, or pipes and threads are used up.
     pub fn start(command: Command) -> anyhow::Result<(Running, File)> {
-        Self::spawn(command, Stdio::null())
+        if command.preface().is_none() {
+            return Self::spawn(command, Stdio::null());
+        }
+        let (running, _ended, stdout) = Self::start_with_input(command)?;
+        Ok((running, stdout))
     }
 
     /// Starts `command` likewise, and returns the write end of its stdin too. Dropping that ends
@@ -237,8 +243,14 @@ impl Running {
     /// See [`Running::start`].
     pub fn start_with_input(command: Command) -> anyhow::Result<(Running, File, File)> {
         let (stdin, stdin_writer) = pipe()?;
+        let mut stdin_writer = File::from(stdin_writer);
+        let preface = command.preface().unwrap_or_default();
         let (running, stdout) = Self::spawn(command, stdin.into())?;
-        Ok((running, File::from(stdin_writer), stdout))
+        // A pipe takes so little at once. A child that is gone already says so by its exit.
+        match stdin_writer.write_all(&preface) {
+            Ok(()) | Err(_) => {}
+        }
+        Ok((running, stdin_writer, stdout))
     }
 
     fn spawn(command: Command, stdin: Stdio) -> anyhow::Result<(Running, File)> {
@@ -312,6 +324,16 @@ impl Running {
     /// A handle that stops the child from elsewhere.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(Arc::clone(&self.group))
+    }
+
+    /// What it wrote to stderr so far.
+    pub fn said(&self) -> String {
+        lock(&self.stderr).text()
+    }
+
+    /// Whether it has ended and was reaped.
+    pub fn has_ended(&self) -> bool {
+        self.group.is_reaped()
     }
 
     /// The child's process id, which is its group's too.

@@ -16,6 +16,7 @@ mod notify;
 mod postgres;
 mod proof;
 mod prune;
+mod reach;
 mod receipts;
 mod restore;
 mod restore_command;

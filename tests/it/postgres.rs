@@ -13,6 +13,7 @@ mod process;
 use crate::support::cluster::{Cluster, ClusterOptions, shared};
 use crate::support::need;
 use backup_action::check::{Check, CheckId, Outcome};
+use backup_action::postgres::client::Wish;
 use backup_action::postgres::connection::Connection;
 use backup_action::postgres::dump::{DumpOptions, dumpall_command};
 use backup_action::postgres::preflight::{self as pre, Preflight, PreflightOptions, RolePasswords};
@@ -59,6 +60,7 @@ fn options(cluster: &Cluster) -> PreflightOptions<'static> {
         accepted_unconnectable: &[],
         pg_bin_dir: Some(cluster.bin_dir.clone()),
         run_as: None,
+        client: Wish::default(),
     }
 }
 

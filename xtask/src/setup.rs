@@ -26,6 +26,7 @@ pub(crate) fn run() -> Result<Vec<Missing>> {
         ("PostgreSQL server", postgres),
         ("python3 venv", python),
         ("chromium", chromium),
+        ("OpenSSH server and sudo", sshd),
     ] {
         if let Err(error) = step(&sh) {
             missing.push(Missing {
@@ -116,6 +117,28 @@ fn chromium(sh: &Shell) -> Result<()> {
         Some(_) => Ok(()),
         None => install(sh, &["chromium", "fonts-dejavu-core"]),
     }
+}
+
+/// The server that the tests of SSH start for themselves. Debian's package would start one as well.
+fn sshd(sh: &Shell) -> Result<()> {
+    let there = |name: &str| std::path::Path::new(name).is_file();
+    if there("/usr/sbin/sshd") && tools::find("sudo").is_some() {
+        return Ok(());
+    }
+    let policy = "/usr/sbin/policy-rc.d";
+    let privilege = privilege(sh)?;
+    let ours = !there(policy);
+    if ours {
+        let write = format!(
+            "echo 'exit 101' > {policy} && chmod +x {policy} && sed -i '1i #!/bin/sh' {policy}"
+        );
+        as_root(sh, privilege, &["sh", "-c", &write])?;
+    }
+    let installed = install(sh, &["openssh-server", "openssh-client", "sudo"]);
+    if ours {
+        as_root(sh, privilege, &["rm", "-f", policy])?;
+    }
+    installed
 }
 
 fn has_venv(sh: &Shell) -> bool {

@@ -8,6 +8,7 @@ mod github;
 mod history;
 mod lock;
 mod notify;
+mod reach;
 mod restore;
 mod retention;
 mod values;
@@ -17,6 +18,7 @@ pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Questi
 pub use github::GitHubConfig;
 pub use history::{HistoryConfig, Since};
 pub use notify::{MailConfig, NotifyConfig, NotifyOn};
+pub use reach::ReachConfig;
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 pub use retention::{RetentionConfig, RetentionMode};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub pg_bin_dir: Option<PathBuf>,
     /// The user of the operating system that runs them.
     pub sudo_user: Option<String>,
+    /// The way to the server.
+    pub reach: ReachConfig,
     /// `auto`, `include` or `exclude`.
     pub role_passwords: RolePasswords,
     /// Further options of pg_dumpall, all from the list of safe ones.
@@ -196,6 +200,7 @@ impl Config {
             remote: remote(&values)?,
             pg_bin_dir: values.text("pg-bin-dir")?.map(PathBuf::from),
             sudo_user: values.text("sudo-user")?,
+            reach: ReachConfig::resolve(&values)?,
             role_passwords: values.word(
                 "role-passwords",
                 &[

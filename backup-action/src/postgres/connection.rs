@@ -5,6 +5,7 @@
 //! What a URL says wins over `PG*` variables; those that would contradict it are not handed on.
 
 use super::passfile::PassFile;
+use super::route::{Route, Way};
 use super::url::{self, KEYWORDS};
 use crate::error::{Explained, Usage};
 use crate::process::{Command, RunAs};
@@ -43,6 +44,7 @@ pub struct Connection {
     password: Option<Secret>,
     raw_password: Option<Secret>,
     passfile: Option<Arc<PassFile>>,
+    route: Route,
 }
 
 impl Connection {
@@ -91,6 +93,7 @@ impl Connection {
             password,
             raw_password,
             passfile: None,
+            route: Route::default(),
         };
         connection.passfile = connection.write_passfile(None)?;
         Ok(connection)
@@ -107,18 +110,56 @@ impl Connection {
                 self.passfile = self.write_passfile(Some((*uid, *gid)))?;
                 Ok(self)
             }
-            RunAs::Container(_) if self.password.is_some() => Err(Explained::new(
-                "cannot hand a password to programs in a container",
-                "Let the server in the container trust its own users.",
-            )
-            .into()),
             RunAs::Sudo { name } if self.password.is_some() => Err(Explained::new(
                 format!("cannot hand a password to programs that run as {name} through sudo"),
                 "Use peer authentication without a password, or run as root.",
             )
             .into()),
-            RunAs::Sudo { .. } | RunAs::Container(_) => Ok(self),
+            RunAs::Sudo { .. } => Ok(self),
+            // No file of ours is there.
+            RunAs::Container(_) | RunAs::Ssh(_) => {
+                self.passfile = None;
+                self.route.password_by_variable = true;
+                Ok(self)
+            }
         }
+    }
+
+    /// The same connection over `way`, which is kept as long as the connection: children are told
+    /// `settings` instead of what was asked for. `place` is where hosts and sockets are then.
+    pub(super) fn via(
+        mut self,
+        way: Arc<dyn Way>,
+        settings: BTreeMap<&'static str, OsString>,
+        place: Option<String>,
+    ) -> Connection {
+        self.route.add(way, settings, place);
+        self
+    }
+
+    /// Where hosts and sockets are, when not as seen from here: `user@host`.
+    pub fn place(&self) -> Option<&str> {
+        self.route.place()
+    }
+
+    /// What is wrong on the way to the server, after something on it failed.
+    pub fn trouble(&self) -> Option<Explained> {
+        self.route.trouble()
+    }
+
+    /// The value of a keyword, as it was asked for.
+    pub(super) fn setting(&self, keyword: &str) -> Option<&OsStr> {
+        self.settings.get(keyword).map(OsString::as_os_str)
+    }
+
+    /// Whether there is a password, from wherever it came.
+    pub(super) fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    fn password_by_variable(&self) -> Option<&Secret> {
+        let by_variable = |p: &&Secret| self.route.password_by_variable || needs_variable(p);
+        self.password.as_ref().filter(by_variable)
     }
 
     fn write_passfile(&self, owner: Option<(u32, u32)>) -> anyhow::Result<Option<Arc<PassFile>>> {
@@ -136,7 +177,9 @@ impl Connection {
     pub fn env_for_children(&self) -> BTreeMap<&'static str, OsString> {
         let mut variables = self.environment_only.clone();
         for (keyword, variable) in KEYWORDS {
-            if let (Some(value), Some(variable)) = (self.settings.get(keyword), variable)
+            let value = self.route.settings.get(keyword);
+            let value = value.or_else(|| self.settings.get(keyword));
+            if let (Some(value), Some(variable)) = (value, variable)
                 && *keyword != "dbname"
             {
                 variables.insert(*variable, value.clone());
@@ -164,7 +207,7 @@ impl Connection {
         for (variable, value) in self.env_for_children() {
             command = command.env(variable, value);
         }
-        if let Some(password) = self.password.as_ref().filter(|p| needs_variable(p)) {
+        if let Some(password) = self.password_by_variable() {
             command = command.env_secret("PGPASSWORD", password);
         }
         command.env("LC_ALL", "C")
@@ -213,6 +256,18 @@ impl Connection {
         hosts.split(',').map(str::to_owned).collect()
     }
 
+    /// Whether every host is one of the machine that connects.
+    pub fn stays_there(&self) -> bool {
+        self.hosts().iter().all(|host| {
+            host.is_empty()
+                || host.starts_with(['/', '@'])
+                || host.eq_ignore_ascii_case("localhost")
+                || host
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        })
+    }
+
     /// Whether a service file decides, so that hosts and TLS settings are not known here.
     pub fn uses_service(&self) -> bool {
         self.settings.contains_key("service")
@@ -224,8 +279,15 @@ impl Connection {
         Some(mode.to_string_lossy().into_owned())
     }
 
-    /// The server for people: `host:port`, a socket, or a service. No secret.
+    /// The server for people: `host:port`, a socket, or a service, and on which machine. No secret.
     pub fn describe(&self) -> String {
+        match self.place() {
+            Some(place) => format!("{} of {place}", self.describe_there()),
+            None => self.describe_there(),
+        }
+    }
+
+    fn describe_there(&self) -> String {
         if let Some(service) = self.settings.get("service") {
             return format!("service {}", service.to_string_lossy());
         }

@@ -167,6 +167,11 @@ pub fn explain_failure(exit: &Exit, stderr: &str, secrets: &[Secret]) -> Explain
                 "pg_dumpall ended with status 0 before the dump was complete".to_owned(),
                 "The disk of its output or a program in its place is to blame; check --pg-bin-dir.",
             ),
+            // Docker's number for the end of a container in which something runs.
+            Exit::Code(137) => (
+                "pg_dumpall or the container it ran in was killed".to_owned(),
+                "Somebody removed the container, or memory ran out: look at Docker's log, and run again.",
+            ),
             Exit::Code(_) => (
                 "pg_dumpall failed".to_owned(),
                 "Read the messages of pg_dumpall below.",

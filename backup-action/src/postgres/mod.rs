@@ -2,15 +2,22 @@
 //! they say and mean. Children are started through `process`; nothing here stores or reports.
 
 pub mod args;
+pub mod client;
 pub mod connection;
+mod container;
 pub mod dump;
+mod elsewhere;
 pub mod inventory;
 mod passfile;
 pub mod preflight;
 pub mod psql;
+pub mod reach;
+mod route;
+pub mod ssh;
 pub mod target;
 pub mod throwaway;
 pub mod tools;
+mod tunnel;
 mod url;
 
 /// The most names that one line of evidence lists.

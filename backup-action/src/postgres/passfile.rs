@@ -1,4 +1,5 @@
-//! The file in which libpq finds the password. Nothing else touches the disk in this folder.
+//! The file in which libpq finds the password, and those in which ssh finds its keys. Nothing else
+//! touches the disk in this folder.
 //!
 //! A run that is killed cannot remove its file; the next one does. The directory's name holds the
 //! process, and the file is locked while it is used: a process of another container may have a
@@ -32,9 +33,25 @@ impl PassFile {
         Self::write_in(&temporary, password, owner)
     }
 
+    /// Writes a file that another program than libpq reads.
+    pub(super) fn keep(contents: &[u8]) -> anyhow::Result<PassFile> {
+        let temporary = std::env::temp_dir();
+        sweep(&temporary, &[rustix::process::geteuid().as_raw()]);
+        Self::write_bytes(&temporary, contents, None)
+    }
+
     fn write_in(
         temporary: &Path,
         password: &Secret,
+        owner: Option<(u32, u32)>,
+    ) -> anyhow::Result<PassFile> {
+        let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
+        Self::write_bytes(temporary, format!("*:*:*:*:{escaped}\n").as_bytes(), owner)
+    }
+
+    fn write_bytes(
+        temporary: &Path,
+        contents: &[u8],
         owner: Option<(u32, u32)>,
     ) -> anyhow::Result<PassFile> {
         let dir = tempfile::Builder::new()
@@ -52,8 +69,7 @@ impl PassFile {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) | Err(_) => {}
         }
-        let escaped = password.expose().replace('\\', "\\\\").replace(':', "\\:");
-        file.write_all(format!("*:*:*:*:{escaped}\n").as_bytes())?;
+        file.write_all(contents)?;
         file.sync_data()?;
         if let Some((uid, gid)) = owner {
             std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;

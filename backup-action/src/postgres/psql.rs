@@ -2,9 +2,10 @@
 //! of connecting: libpq's. Every question runs in a read-only transaction.
 
 use super::connection::Connection;
+use super::ssh;
 use crate::archive::index::{Name, to_hex};
 use crate::error::Explained;
-use crate::process::{Command, DeadlineExceeded, RunAs, capture, capture_with_input};
+use crate::process::{Command, DeadlineExceeded, Exit, RunAs, capture, capture_with_input};
 use crate::secret::redact;
 use anyhow::Context;
 use serde::de::DeserializeOwned;
@@ -115,6 +116,23 @@ impl Psql {
         anyhow::bail!("{}", cause(&stderr))
     }
 
+    /// What is wrong on the way to the server, rather than with it.
+    pub fn trouble(&self, status: Exit, stderr: &str) -> Option<anyhow::Error> {
+        if let Some(RunAs::Ssh(remote)) = &self.run_as
+            && (status == Exit::Code(255) || stderr.starts_with("sudo: "))
+        {
+            return Some(ssh::explain(stderr, &remote.host).into());
+        }
+        let trouble = anyhow::Error::new(self.connection.trouble()?);
+        let hint = crate::error::hint(&trouble).unwrap_or_default();
+        let explained = Explained::new(crate::error::one_line(&trouble), hint);
+        Some(
+            explained
+                .caused_by(anyhow::anyhow!("{}", cause(stderr)))
+                .into(),
+        )
+    }
+
     async fn run<T: DeserializeOwned>(
         &self,
         database: &Name,
@@ -147,6 +165,9 @@ impl Psql {
         };
         if !output.status.is_success() {
             let stderr = redact(&output.stderr, &self.connection.secrets());
+            if let Some(trouble) = self.trouble(output.status, &stderr) {
+                return Err(trouble);
+            }
             return Err(explain(&stderr, &self.connection.describe(), database)
                 .caused_by(anyhow::anyhow!("{}", cause(&stderr)))
                 .into());

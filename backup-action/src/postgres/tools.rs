@@ -66,6 +66,23 @@ pub struct Tools {
     pub psql: PathBuf,
     /// The version that pg_dumpall says.
     pub version: ToolVersion,
+    /// Where that is, or why it was taken, behind the path; empty for what is found here.
+    pub place: String,
+}
+
+impl fmt::Display for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pg_dumpall {} ({})",
+            self.version,
+            self.pg_dumpall.display()
+        )?;
+        match self.place.as_str() {
+            "" => Ok(()),
+            place => write!(f, " {place}"),
+        }
+    }
 }
 
 /// No client program is as new as the server.
@@ -79,6 +96,8 @@ pub struct ClientTooOld {
     pub install: String,
     /// Whether only the directory of `--pg-bin-dir` was looked at.
     pub only_dir: Option<PathBuf>,
+    /// Why Docker could not do it, when it was asked.
+    pub no_docker: Option<String>,
 }
 
 impl fmt::Display for ClientTooOld {
@@ -102,12 +121,42 @@ impl fmt::Display for ClientTooOld {
 impl ClientTooOld {
     /// What to do about it.
     pub fn hint(&self) -> String {
-        let dir = match &self.only_dir {
-            Some(_) => " Or point --pg-bin-dir to a newer one, or leave it out.",
-            None => "",
+        let or = match (&self.only_dir, &self.no_docker) {
+            (Some(_), _) => " Or point --pg-bin-dir to a newer one, or leave it out.".to_owned(),
+            (None, Some(why)) => format!(" Or let Docker run it, which did not work: {why}."),
+            (None, None) => String::new(),
         };
-        format!("Install the client: {}.{dir}", self.install)
+        // The last command is the one that installs it, those before it make it possible.
+        match self.install.rsplit_once(" && ") {
+            Some((first, second)) => {
+                format!("Install the client with these two commands: `{first}` and `{second}`.{or}")
+            }
+            None => format!("Install the client: {}.{or}", self.install),
+        }
     }
+
+    pub(super) fn without_docker(self, why: String) -> ClientTooOld {
+        ClientTooOld {
+            no_docker: Some(why),
+            ..self
+        }
+    }
+
+    /// Of what was found on a machine that we know nothing else of.
+    pub(super) fn on_another_machine(server_major: u32, found: &[Tools]) -> ClientTooOld {
+        ClientTooOld {
+            server_major,
+            newest: newest(found),
+            install: format!("PostgreSQL {server_major} on that machine"),
+            only_dir: None,
+            no_docker: None,
+        }
+    }
+}
+
+fn newest(found: &[Tools]) -> Option<(ToolVersion, PathBuf)> {
+    let newest = found.iter().max_by(|a, b| a.version.cmp(&b.version));
+    newest.map(|tools| (tools.version.clone(), tools.pg_dumpall.clone()))
 }
 
 impl std::error::Error for ClientTooOld {}
@@ -136,6 +185,7 @@ pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
                 pg_dump: dir.join("pg_dump"),
                 psql: dir.join("psql"),
                 version,
+                place: String::new(),
             }),
             Err(error) if pg_bin_dir.is_some() => return Err(error),
             // A broken installation elsewhere is not the one that was asked for.
@@ -144,10 +194,7 @@ pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
     }
     let too_old = || ClientTooOld {
         server_major,
-        newest: found
-            .iter()
-            .max_by(|a, b| a.version.cmp(&b.version))
-            .map(|tools| (tools.version.clone(), tools.pg_dumpall.clone())),
+        newest: newest(&found),
         install: install_line(
             &os_release(),
             std::env::consts::OS,
@@ -155,6 +202,7 @@ pub async fn locate(server_major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
             Package::Client,
         ),
         only_dir: pg_bin_dir.map(Path::to_owned),
+        no_docker: None,
     };
     let nearest = found
         .iter()
@@ -208,6 +256,7 @@ pub async fn locate_server(major: u32, pg_bin_dir: Option<&Path>) -> anyhow::Res
                 pg_dump: dir.join("pg_dump"),
                 psql: dir.join("psql"),
                 version: version.clone(),
+                place: String::new(),
             },
         }),
         None => Err(no_server(major, pg_bin_dir, &found).into()),

@@ -2,6 +2,7 @@
 //! environment and none into the arguments.
 
 use super::inside::Inside;
+use super::remote::{self, Remote};
 use crate::error::{Explained, Usage};
 use crate::secret::Secret;
 use anyhow::Context;
@@ -128,6 +129,17 @@ impl Command {
                 ));
                 command
             }
+            Some(RunAs::Ssh(remote)) => {
+                let mut command = new(&remote.ssh);
+                command.args(remote.exec(
+                    &self.program,
+                    &self.args,
+                    self.plain(),
+                    self.secrets().count(),
+                ));
+                command.env("LC_ALL", "C");
+                command
+            }
         };
         for (key, _) in std::env::vars_os() {
             if let Some(name) = key.to_str()
@@ -138,6 +150,8 @@ impl Command {
         }
         for (key, value) in &self.env {
             match value {
+                // They are those of the program on the other machine, and not ssh's.
+                Some(_) if matches!(self.run_as, Some(RunAs::Ssh(_))) => &mut command,
                 Some(Value::Plain(value)) => command.env(key, value),
                 Some(Value::Secret(secret)) => command.env(key, secret.expose()),
                 None => command.env_remove(key),
@@ -151,7 +165,7 @@ impl Command {
         }
         match (&self.cwd, &self.run_as) {
             // It is one of the container's.
-            (_, Some(RunAs::Container(_))) => {}
+            (_, Some(RunAs::Container(_) | RunAs::Ssh(_))) => {}
             (Some(dir), _) => {
                 command.current_dir(dir);
             }
@@ -162,6 +176,28 @@ impl Command {
             (None, None) => {}
         }
         Ok(command)
+    }
+
+    fn plain(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.env.iter().filter_map(|(key, value)| match value {
+            Some(Value::Plain(value)) => Some((key.as_os_str(), value.as_os_str())),
+            Some(Value::Secret(_)) | None => None,
+        })
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = (&OsStr, &Secret)> {
+        self.env.iter().filter_map(|(key, value)| match value {
+            Some(Value::Secret(secret)) => Some((key.as_os_str(), secret)),
+            Some(Value::Plain(_)) | None => None,
+        })
+    }
+
+    /// What the child is sent before anything else; nothing for most.
+    pub(super) fn preface(&self) -> Option<Vec<u8>> {
+        match &self.run_as {
+            Some(RunAs::Ssh(_)) => Some(remote::preface(self.secrets())).filter(|t| !t.is_empty()),
+            Some(RunAs::Direct { .. } | RunAs::Sudo { .. } | RunAs::Container(_)) | None => None,
+        }
     }
 
     /// sudo resets the environment, so variables travel as arguments of `env`, which is why no
@@ -225,6 +261,9 @@ pub enum RunAs {
     /// In a container: program and paths are those of its image. Killing such a child ends
     /// docker's command line; what it started ends with the container.
     Container(Inside),
+    /// On another machine: program and paths are those of that machine. Killing such a child ends
+    /// ssh; what it started there ends at its next write.
+    Ssh(Remote),
 }
 
 impl RunAs {
@@ -253,6 +292,7 @@ impl RunAs {
         match self {
             RunAs::Direct { name, .. } | RunAs::Sudo { name } => name,
             RunAs::Container(inside) => &inside.user,
+            RunAs::Ssh(remote) => remote.sudo.as_deref().unwrap_or(&remote.host),
         }
     }
 

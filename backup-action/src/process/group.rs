@@ -63,6 +63,10 @@ impl Group {
         }
     }
 
+    pub(super) fn is_reaped(&self) -> bool {
+        lock(&self.state).reaped
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         let state = lock(&self.state);
         if !state.reaped {

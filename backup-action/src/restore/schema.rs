@@ -169,7 +169,7 @@ impl Scripts {
         let owner = match &place.work.load.psql.run_as {
             None => None,
             Some(RunAs::Direct { uid, gid, .. }) => Some((*uid, *gid)),
-            Some(other @ (RunAs::Sudo { .. } | RunAs::Container(_))) => {
+            Some(other @ (RunAs::Sudo { .. } | RunAs::Container(_) | RunAs::Ssh(_))) => {
                 return Err(Explained::new(
                     format!(
                         "cannot hand private scripts to a psql that runs as {} elsewhere",

@@ -7,6 +7,7 @@ mod github;
 mod history;
 mod lock;
 mod notify;
+mod reach;
 mod restore;
 mod retention;
 
@@ -16,6 +17,7 @@ use std::sync::LazyLock;
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     [
         backup::SETTINGS,
+        reach::SETTINGS,
         restore::SETTINGS,
         retention::SETTINGS,
         lock::SETTINGS,

@@ -171,6 +171,12 @@ impl<'a> World<'a> {
             .secret_env("BACKUP_ACTION_DATABASE_URL", &self.url, PASSWORD)
     }
 
+    /// The same, which finds PostgreSQL's programs by itself.
+    pub(crate) fn gate_without_dir(&self) -> Run {
+        self.run("gate")
+            .secret_env("BACKUP_ACTION_DATABASE_URL", &self.url, PASSWORD)
+    }
+
     /// A gate whose pg_dumpall is one of `fixtures/bin`.
     pub(crate) fn gate_with(&self, behaviour: &str) -> (Run, TempDir) {
         let fake = self.cluster.fake_bin_dir(behaviour);

@@ -15,6 +15,7 @@ pub(crate) mod past;
 pub(crate) mod peer;
 pub(crate) mod run;
 pub(crate) mod s3;
+pub(crate) mod sshd;
 pub(crate) mod web;
 
 use std::io::Write;

@@ -23,7 +23,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::dump;
 use crate::postgres::inventory::{self, Inventory};
 use crate::postgres::preflight::{self, Server};
-use crate::process::{RunAs, Running};
+use crate::process::Running;
 use crate::receipt::Kind;
 use crate::report::words::Step;
 use crate::store::{BackupKeys, Store};
@@ -150,27 +150,26 @@ async fn preflight(
     stores: &[Store],
 ) -> anyhow::Result<Option<(Server, bool)>> {
     let config = &context.config;
-    let mut connection =
+    let connection =
         Connection::resolve(config.database_url.as_ref(), &|name| std::env::var_os(name))?;
     journal.secrets = connection.secrets();
     super::mask(context, &journal.secrets);
+    let reach = &config.reach;
+    let (connection, run_as) = reach
+        .way
+        .open(connection, config.sudo_user.as_deref())
+        .await?;
     journal.cluster = config
         .cluster
         .clone()
         .unwrap_or_else(|| connection.describe());
-    let run_as = match &config.sudo_user {
-        Some(name) => Some(RunAs::resolve(name).await?),
-        None => None,
-    };
-    if let Some(run_as) = &run_as {
-        connection = connection.for_user(run_as)?;
-    }
     let options = preflight::PreflightOptions {
         severity: &|id| config.severities.of(id),
         role_passwords: config.role_passwords,
         accepted_unconnectable: &config.accepted_unconnectable,
         pg_bin_dir: config.pg_bin_dir.clone(),
         run_as,
+        client: reach.client.clone(),
     };
     let (mut found, probes) = tokio::join!(
         preflight::run(&connection, &options),
@@ -258,7 +257,7 @@ async fn dump(
     let streamed = stream::stream(child, stdout, copies, &options, &context.progress).await?;
     let finished_at = Timestamp::now();
 
-    stream_checks::dump_exit(journal, &streamed);
+    stream_checks::dump_exit(journal, &streamed, &server.psql);
     stream_checks::dump_complete(journal, &streamed);
     let Some(index) = streamed.index.as_ref().filter(|_| !journal.is_closed()) else {
         return Ok(None);

@@ -9,11 +9,12 @@ use crate::error;
 use crate::pipeline::stream::Streamed;
 use crate::postgres::dump;
 use crate::postgres::inventory::{self, ArchivedInventory, Inventory};
+use crate::postgres::psql::Psql;
 use crate::report::format;
 use crate::store::Store;
 
 /// How pg_dumpall ended, and what ended the stream when it was not pg_dumpall.
-pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
+pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed, psql: &Psql) {
     let finished = &streamed.finished;
     let place = &streamed.completeness.ended_in;
     if let Some(fault) = streamed.fault.as_ref().filter(|_| !streamed.unreadable) {
@@ -43,11 +44,9 @@ pub(super) fn dump_exit(journal: &mut Journal, streamed: &Streamed) {
             .map(str::to_owned)
             .collect();
     } else {
-        let explained = anyhow::Error::new(dump::explain_failure(
-            &finished.exit,
-            &finished.stderr_tail,
-            &journal.secrets,
-        ));
+        let dump = dump::explain_failure(&finished.exit, &finished.stderr_tail, &journal.secrets);
+        let way = psql.trouble(finished.exit, &finished.stderr_tail);
+        let explained = way.unwrap_or_else(|| dump.into());
         journal.check(Check::failed(
             CheckId::DumpExit,
             format!("{}; the dump ended {place}", error::one_line(&explained)),

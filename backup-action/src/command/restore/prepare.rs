@@ -15,7 +15,6 @@ use crate::postgres::connection::Connection;
 use crate::postgres::psql::Psql;
 use crate::postgres::target::{self, TargetDatabase, TargetSchema, TargetServer};
 use crate::postgres::tools::{self, Tools};
-use crate::process::RunAs;
 use crate::restore::plan::{self, Plan, Scope};
 use crate::restore::{Archive, Load, OnFailure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,14 +144,8 @@ async fn connect(
     let secrets = connection.secrets();
     crate::command::mask(context, &secrets);
     journal.secrets.extend(secrets);
-    let run_as = match &config.sudo_user {
-        Some(name) => Some(RunAs::resolve(name).await?),
-        None => None,
-    };
-    let connection = match &run_as {
-        Some(run_as) => connection.for_user(run_as)?,
-        None => connection,
-    };
+    let (way, user) = (&config.reach.way, config.sudo_user.as_deref());
+    let (connection, run_as) = way.open(connection, user).await?;
     let dir = config.pg_bin_dir.as_deref();
     let mut psql = Psql {
         program: tools::locate_any_psql(dir)?,

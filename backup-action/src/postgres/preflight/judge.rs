@@ -6,7 +6,7 @@ use crate::archive::index::Name;
 use crate::check::{Check, CheckId, Severity};
 use crate::postgres::connection::Connection;
 use crate::postgres::list_names;
-use crate::postgres::tools::{ToolVersion, Tools};
+use crate::postgres::tools::Tools;
 use humansize::{BINARY, format_size};
 
 /// The lowest minor version of each major that has the fixes for CVE-2025-8714/8715 and
@@ -40,8 +40,7 @@ pub(super) fn reachable(facts: &ServerFacts, connection: &Connection) -> Check {
 }
 
 pub(super) fn client_version(tools: &Tools, server_major: u32) -> Check {
-    let path = tools.pg_dumpall.display();
-    let mut evidence = format!("pg_dumpall {} ({path})", tools.version);
+    let mut evidence = tools.to_string();
     if tools.version.major > server_major {
         evidence.push_str(&format!(
             ", newer than the server ({server_major}): the dump may need a server of version {} to restore",
@@ -51,7 +50,8 @@ pub(super) fn client_version(tools: &Tools, server_major: u32) -> Check {
     Check::passed(CheckId::ClientVersion, evidence)
 }
 
-pub(super) fn client_patched(version: &ToolVersion, severity: Severities<'_>) -> Check {
+pub(super) fn client_patched(tools: &Tools, severity: Severities<'_>) -> Check {
+    let version = &tools.version;
     let id = CheckId::ClientPatched;
     let floor = PATCHED.iter().find(|(major, _)| *major == version.major);
     let newest_listed = PATCHED.iter().map(|(major, _)| *major).max().unwrap_or(0);

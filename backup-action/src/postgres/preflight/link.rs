@@ -6,7 +6,9 @@ use crate::postgres::connection::Connection;
 
 /// What decides whether a connection is safe from listeners and impostors.
 pub(super) struct Link {
-    hosts: Vec<String>,
+    named: bool,
+    local: bool,
+    place: Option<String>,
     uses_service: bool,
     sslmode: Option<String>,
     tls: bool,
@@ -17,7 +19,9 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn of(connection: &Connection, cluster: &ClusterSurvey) -> Link {
         Link {
-            hosts: connection.hosts(),
+            named: !connection.hosts().is_empty(),
+            local: connection.stays_there(),
+            place: connection.place().map(str::to_owned),
             uses_service: connection.uses_service(),
             sslmode: connection.sslmode(),
             tls: cluster.tls,
@@ -28,24 +32,23 @@ impl Link {
 
     fn stays_here(&self) -> bool {
         // A pooler on another machine may itself use a socket: the host that we named decides.
-        if self.hosts.is_empty() {
+        if !self.named {
             return !self.uses_service || self.unix_socket;
         }
-        self.hosts.iter().all(|host| {
-            host.is_empty()
-                || host.starts_with(['/', '@'])
-                || host.eq_ignore_ascii_case("localhost")
-                || host
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        })
+        self.local
     }
 }
 
 pub(super) fn connection_verified(link: &Link, severity: &dyn Fn(CheckId) -> Severity) -> Check {
     let id = CheckId::ConnectionVerified;
     if link.stays_here() {
-        return Check::passed(id, "the connection stays on this machine");
+        let evidence = match &link.place {
+            Some(place) => {
+                format!("the connection stays on {place}, reached by SSH with a known host key")
+            }
+            None => "the connection stays on this machine".to_owned(),
+        };
+        return Check::passed(id, evidence);
     }
     if link.gss_encrypted {
         return Check::passed(id, "encrypted and authenticated by GSSAPI");
@@ -78,8 +81,12 @@ mod tests {
     #[test]
     fn only_local_or_fully_verified_connections_pass() {
         let outcome = |hosts: &[&str], sslmode: Option<&str>, tls| {
+            let url = crate::secret::Secret::new(format!("postgres:///?host={}", hosts.join(",")));
+            let connection = Connection::resolve(Some(&url), &|_| None).unwrap();
             let link = Link {
-                hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
+                named: !hosts.is_empty(),
+                local: connection.stays_there(),
+                place: None,
                 uses_service: false,
                 sslmode: sslmode.map(str::to_owned),
                 tls,

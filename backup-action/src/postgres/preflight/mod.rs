@@ -5,9 +5,10 @@ mod judge;
 mod link;
 pub(in crate::postgres) mod survey;
 
+use super::client::Wish;
 use super::connection::Connection;
 use super::psql::Psql;
-use super::tools::{self, ClientTooOld, Tools};
+use super::tools::{ClientTooOld, Tools};
 use crate::archive::index::Name;
 use crate::check::{Check, CheckId, Severity};
 use crate::error::{hint, one_line};
@@ -44,8 +45,10 @@ pub struct PreflightOptions<'a> {
     pub accepted_unconnectable: &'a [String],
     /// The only directory to look for the client programs in.
     pub pg_bin_dir: Option<PathBuf>,
-    /// As which user of the operating system the programs run.
+    /// As which user of the operating system, or where, the programs run.
     pub run_as: Option<RunAs>,
+    /// Where the client programs come from.
+    pub client: Wish,
 }
 
 /// What the preflight found.
@@ -119,7 +122,11 @@ pub struct DatabaseFacts {
 /// Asks every preflight check that needs the server. Writes nothing.
 pub async fn run(connection: &Connection, options: &PreflightOptions<'_>) -> Preflight {
     let dir = options.pg_bin_dir.as_deref();
-    let first = match first_psql(connection, options) {
+    let wish = &options.client;
+    let first = match wish
+        .first_psql(connection, dir, options.run_as.as_ref())
+        .await
+    {
         Ok(psql) => survey::contact(&psql).await.map(|found| (psql, found)),
         Err(error) => Err(error),
     };
@@ -133,10 +140,11 @@ pub async fn run(connection: &Connection, options: &PreflightOptions<'_>) -> Pre
             };
         }
     };
-    let tools = tools::locate(contact.major(), dir).await;
-    if let Ok(tools) = &tools {
-        psql.program.clone_from(&tools.psql);
-    }
+    let fitting = wish.fitting(&psql, connection, contact.major(), dir).await;
+    let tools = fitting.map(|(fitting, tools)| {
+        psql = fitting;
+        tools
+    });
     match survey::cluster(&psql, &database, contact.version_num).await {
         Ok(cluster) => judge_all(&psql, database, &contact, cluster, tools, options).await,
         Err(error) => {
@@ -151,18 +159,6 @@ pub async fn run(connection: &Connection, options: &PreflightOptions<'_>) -> Pre
             }
         }
     }
-}
-
-fn first_psql(connection: &Connection, options: &PreflightOptions<'_>) -> anyhow::Result<Psql> {
-    let connection = match &options.run_as {
-        Some(run_as) => connection.clone().for_user(run_as)?,
-        None => connection.clone(),
-    };
-    Ok(Psql {
-        program: tools::locate_any_psql(options.pg_bin_dir.as_deref())?,
-        connection,
-        run_as: options.run_as.clone(),
-    })
 }
 
 /// The checks whose answers come from the catalogue.
@@ -218,7 +214,7 @@ fn client_checks(
     match tools {
         Ok(tools) => vec![
             judge::client_version(tools, server_major),
-            judge::client_patched(&tools.version, options.severity),
+            judge::client_patched(tools, options.severity),
         ],
         Err(error) => match error.downcast_ref::<ClientTooOld>() {
             // Without a client there is no dump, whatever the configuration says.

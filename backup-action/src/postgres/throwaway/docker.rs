@@ -6,7 +6,7 @@
 //! testcontainers' feature `watchdog` is not used: at a signal it removes the container and ends
 //! the process, before our report. The undo list of the run does it instead.
 
-use super::engine::Docker;
+pub(in crate::postgres) use super::engine::{Docker, find_docker};
 use super::leftovers::{self, Owner};
 use super::{
     Engine, Home, PREFIX, Throwaway, Wanted, bootstrap, last_lines, machine, make_superuser,
@@ -39,15 +39,37 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A container that is ours, from before it exists until it is removed.
 #[derive(Debug)]
-pub(super) struct Container {
+pub(in crate::postgres) struct Container {
     docker: Docker,
     name: String,
     removed: Mutex<bool>,
 }
 
+/// A name for a container of this process that is no drill's, with the labels that name its owner.
+pub(in crate::postgres) fn owner_labels(
+    docker: &Docker,
+) -> anyhow::Result<([(String, String); 5], Container)> {
+    let id = random_id()?;
+    let container = Container {
+        docker: docker.clone(),
+        name: format!("backup-action-client-{id}"),
+        removed: Mutex::default(),
+    };
+    Ok((Owner::this_process(&id).labels(), container))
+}
+
+/// Removes the containers of runs that were killed.
+pub(in crate::postgres) async fn sweep() -> super::Swept {
+    leftovers::sweep().await
+}
+
 impl Container {
+    pub(in crate::postgres) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Removes it, running or not, with its volumes. Blocks.
-    pub(super) fn remove(&self) -> anyhow::Result<()> {
+    pub(in crate::postgres) fn remove(&self) -> anyhow::Result<()> {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         if !*removed {
             blocking(leftovers::remove(&self.docker, &self.name))?;
@@ -190,6 +212,7 @@ pub(super) async fn start(
             pg_dump: facts.bin.join("pg_dump"),
             psql: psql.program.clone(),
             version: tool,
+            place: String::new(),
         },
         psql,
         superuser: Name::from(superuser.as_str()),

@@ -18,8 +18,8 @@ pub(super) enum Ready {
 
 /// docker's command line, and an engine that answers it.
 #[derive(Clone, Debug)]
-pub(super) struct Docker {
-    pub(super) program: PathBuf,
+pub(in crate::postgres) struct Docker {
+    pub(in crate::postgres) program: PathBuf,
     pub(super) server_version: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn choose(choice: EngineChoice) -> anyhow::Result<(Ready, Strin
 }
 
 /// docker's command line with an engine behind it.
-pub(super) async fn find_docker() -> anyhow::Result<Docker> {
+pub(in crate::postgres) async fn find_docker() -> anyhow::Result<Docker> {
     const HINT: &str = "Install and start Docker, or use --engine local.";
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path)
@@ -67,7 +67,10 @@ pub(super) async fn find_docker() -> anyhow::Result<Docker> {
 
 impl Docker {
     /// Runs docker's command line to its end.
-    pub(super) async fn run<const N: usize>(&self, args: [&str; N]) -> anyhow::Result<Output> {
+    pub(in crate::postgres) async fn run<const N: usize>(
+        &self,
+        args: [&str; N],
+    ) -> anyhow::Result<Output> {
         run(&self.program, args).await
     }
 }

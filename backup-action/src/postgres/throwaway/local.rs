@@ -148,7 +148,7 @@ async fn server_user() -> anyhow::Result<Option<RunAs>> {
 async fn make_place(base: Option<&Path>, run_as: Option<&RunAs>) -> anyhow::Result<Local> {
     let owner = run_as.and_then(|run_as| match run_as {
         RunAs::Direct { uid, gid, .. } => Some((*uid, *gid)),
-        RunAs::Sudo { .. } | RunAs::Container(_) => None,
+        RunAs::Sudo { .. } | RunAs::Container(_) | RunAs::Ssh(_) => None,
     });
     let temporary = std::env::temp_dir();
     let place = Local::make(base.unwrap_or(&temporary), owner)?;

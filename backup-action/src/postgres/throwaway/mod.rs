@@ -7,7 +7,7 @@
 //! one is killed outright. Nothing here knows what is restored, or what a drill proves.
 
 mod dir;
-mod docker;
+pub(super) mod docker;
 mod engine;
 mod leftovers;
 mod local;

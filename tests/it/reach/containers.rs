@@ -1,0 +1,232 @@
+//! `--pg-client`: programs of this machine, of a container, or none.
+
+use super::dumping;
+use crate::gate::world::{World, large, own, sample};
+use crate::support::cluster::{Auth, Cluster, ClusterOptions};
+use crate::support::need;
+use crate::support::run::Run;
+use crate::throwaway::{docker, image};
+use std::time::{Duration, Instant};
+
+/// Containers of clients whose owner is the process `pid`.
+fn containers(pid: u32) -> Vec<String> {
+    let label = format!("label=org.backup-action.drill.pid={pid}");
+    let all = docker(&["ps", "-a", "-q", "--filter", &label]).unwrap();
+    all.lines().map(str::to_owned).collect()
+}
+
+fn in_docker(world: &World, image: &str) -> Run {
+    world
+        .gate_without_dir()
+        .args(&["--pg-client", "docker", "--pg-image", image])
+}
+
+fn client(ended: &crate::support::run::Ended) -> String {
+    ended.check("client-version")["evidence"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn until_gone(pid: u32) {
+    let until = Instant::now() + Duration::from_secs(40);
+    while !containers(pid).is_empty() {
+        assert!(Instant::now() < until, "{:?}", containers(pid));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_servers_version_of_this_machine_comes_first() {
+    let Some(cluster) = sample("reach::local") else {
+        return;
+    };
+    let world = World::local(cluster);
+    let ended = world.passes(world.gate_without_dir());
+    assert!(!client(&ended).contains("container"), "{}", client(&ended));
+    assert!(
+        client(&ended).contains("/usr/lib/postgresql/"),
+        "{}",
+        client(&ended)
+    );
+}
+
+#[test]
+fn a_container_dumps_and_nothing_of_it_stays() {
+    let test = "reach::docker";
+    let (Some((image, _)), Some(cluster)) = (image(test), large(test)) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let mut watched = world.start(in_docker(&world, &image));
+    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
+    watched.going.until("the dump", || dumping(&world, &marker));
+    watched.going.assert_no_secret_in_argv();
+    let there = containers(pid);
+    assert_eq!(there.len(), 1);
+    let config = docker(&["inspect", &there[0]]).unwrap();
+    for form in crate::support::run::forms(&[crate::gate::world::PASSWORD.to_owned()]) {
+        assert!(!config.contains(&form), "{form}");
+    }
+    let ended = watched.going.end();
+    assert_eq!(ended.code, 0, "{}", ended.all());
+    assert!(
+        client(&ended).contains(&format!("in a container of {image}")),
+        "{}",
+        client(&ended)
+    );
+    assert_eq!(containers(pid), Vec::<String>::new());
+    // Over the socket, whose directory is mounted.
+    let mut world = World::local(cluster);
+    world.url = cluster.socket_url();
+    world.passes(in_docker(&world, &image));
+}
+
+#[test]
+fn any_password_reaches_a_container() {
+    let test = "reach::docker-password";
+    let (Some((image, _)), Some(_)) = (
+        image(test),
+        need(test, "PostgreSQL's server", Cluster::installed(None)),
+    ) else {
+        return;
+    };
+    let cluster = Cluster::start(ClusterOptions {
+        auth: Auth::Scram("it's \"$HOME\" `id`\\\nsecond $(line) ${{ x }}".to_owned()),
+        ..ClusterOptions::default()
+    });
+    let world = World::local(&cluster);
+    world.passes(in_docker(&world, &image));
+}
+
+#[test]
+fn auto_takes_a_container_when_only_other_versions_are_installed() {
+    let test = "reach::auto";
+    let image = "backup-action-test/postgres:17";
+    let there = docker(&["image", "inspect", image]).ok();
+    let (Some(_), Some(_)) = (
+        need(
+            test,
+            "Docker and the image of `cargo xtask image --major 17`",
+            there,
+        ),
+        need(test, "PostgreSQL 17", Cluster::installed(Some(17))),
+    ) else {
+        return;
+    };
+    let cluster = Cluster::start(ClusterOptions {
+        major: Some(17),
+        ..ClusterOptions::default()
+    });
+    let world = World::local(&cluster);
+    let ended = world.passes(world.gate_without_dir().args(&["--pg-image", image]));
+    assert!(
+        client(&ended).contains("pg_dumpall 17"),
+        "{}",
+        client(&ended)
+    );
+    assert!(
+        client(&ended).contains("in a container of"),
+        "{}",
+        client(&ended)
+    );
+}
+
+#[test]
+fn without_either_the_two_commands_are_printed() {
+    let test = "reach::neither";
+    if need(test, "PostgreSQL 17", Cluster::installed(Some(17))).is_none() {
+        return;
+    }
+    let cluster = Cluster::start(ClusterOptions {
+        major: Some(17),
+        ..ClusterOptions::default()
+    });
+    let world = World::local(&cluster);
+    let empty = tempfile::tempdir().unwrap();
+    let says = [
+        "older than the server (17)",
+        "postgresql-client-17` ",
+        "no docker command",
+    ];
+    let says: Vec<&str> = says.iter().map(|s| s.trim_end_matches(' ')).collect();
+    world.closes(world.gate_without_dir().env("PATH", empty.path()), 1, &says);
+    // `local` never asks Docker.
+    let run = world.gate_without_dir().args(&["--pg-client", "local"]);
+    let ended = world.closes(run, 1, &["older than the server (17)"]);
+    assert!(!ended.all().contains("Docker run it"), "{}", ended.all());
+}
+
+#[test]
+fn what_docker_cannot_do_is_told() {
+    let test = "reach::docker-refused";
+    let (Some((image, _)), Some(cluster)) = (image(test), sample(test)) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let run = in_docker(&world, &image).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    world.closes(
+        run,
+        3,
+        &["no Docker to run PostgreSQL's client programs in"],
+    );
+    let run = in_docker(&world, "backup-action-test/none:1");
+    world.closes(run, 3, &["is not here and could not be pulled"]);
+    let run = in_docker(&world, &image)
+        .env("PGSERVICE", "x")
+        .env("BACKUP_ACTION_DATABASE_URL", "");
+    world.closes(run, 3, &["service"]);
+    for bad in ["--privileged", "a b", "$(id)", "x;y"] {
+        let run = world.gate_without_dir().arg(format!("--pg-image={bad}"));
+        world.closes_before_it_starts(run, "invalid image");
+    }
+}
+
+#[test]
+fn a_container_that_is_killed_in_the_middle_closes_the_gate() {
+    let test = "reach::docker-killed";
+    let (Some((image, _)), Some(cluster)) = (image(test), large(test)) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let mut watched = world.start(in_docker(&world, &image));
+    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
+    watched.going.until("the dump", || dumping(&world, &marker));
+    let there = containers(pid);
+    docker(&["kill", &there[0]]).unwrap();
+    watched.closes(1, &["the container of"]);
+    until_gone(pid);
+}
+
+#[test]
+fn a_container_ends_with_a_run_that_is_interrupted_or_killed() {
+    let test = "reach::docker-interrupted";
+    let (Some((image, _)), Some(cluster)) = (image(test), large(test)) else {
+        return;
+    };
+    let world = World::local(cluster);
+    let mut watched = world.start(in_docker(&world, &image));
+    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
+    watched.going.until("the dump", || dumping(&world, &marker));
+    watched.going.signal("TERM");
+    watched.closes(143, &["SIGTERM"]);
+    assert_eq!(containers(pid), Vec::<String>::new());
+
+    let mut going = in_docker(&world, &image).start();
+    let pid = going.pid();
+    going.until("the container", || !containers(pid).is_empty());
+    going.signal("KILL");
+    // Nobody sweeps: the container's input has ended.
+    until_gone(pid);
+}
+
+#[test]
+fn a_cluster_of_its_own_has_the_programs_of_this_machine() {
+    // The fixture of the other tests: `gate()` names a directory, which no container is used for.
+    let Some(cluster) = own("reach::dir") else {
+        return;
+    };
+    let world = World::local(&cluster);
+    let ended = world.passes(world.gate().env("PATH", "/nonexistent"));
+    assert!(!client(&ended).contains("container"), "{}", client(&ended));
+}
