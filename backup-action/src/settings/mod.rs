@@ -4,10 +4,14 @@
 
 mod backup;
 mod github;
+mod headings;
 mod history;
 mod notify;
 mod restore;
 mod retention;
+mod workflow;
+
+pub use headings::heading;
 
 use std::sync::LazyLock;
 
@@ -20,6 +24,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         history::SETTINGS,
         notify::SETTINGS,
         github::SETTINGS,
+        workflow::SETTINGS,
     ]
     .concat()
 });
