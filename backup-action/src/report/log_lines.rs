@@ -62,3 +62,43 @@ fn why(report: &Report) -> String {
 fn utc(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use expect_test::expect;
+
+    #[test]
+    fn a_run_has_a_line_at_each_end() {
+        let now = "2026-01-18T02:00:01.5Z".parse().unwrap();
+        assert_eq!(
+            begun("gate", false, now).unwrap(),
+            "Starting backup at 2026-01-18 02:00:01 UTC\n"
+        );
+        assert_eq!(
+            begun("gate", true, now).unwrap(),
+            "Starting dry run at 2026-01-18 02:00:01 UTC\n"
+        );
+        assert_eq!(begun("verify", false, now), None);
+        let all: String = [
+            samples::passed(),
+            samples::failed(),
+            samples::error(),
+            samples::interrupted(),
+            samples::drill_passed(),
+            samples::receipt_refused(),
+        ]
+        .iter()
+        .filter_map(ended)
+        .collect();
+        expect![[""]].assert_eq(&all);
+        // One line, whatever a server says.
+        let mut hostile = samples::failed();
+        for check in &mut hostile.checks {
+            check.evidence = "a\n::error::b\u{1b}[31m".to_owned();
+        }
+        assert_eq!(ended(&hostile).unwrap().lines().count(), 1);
+        assert!(!ended(&hostile).unwrap().contains('\u{1b}'));
+    }
+}
