@@ -1,7 +1,11 @@
 //! The command line: one clap command per command of the program, made from `settings`. Knows
 //! nothing of what a value means; `config` does.
 
-use crate::settings::{SETTINGS, Setting};
+mod plain;
+
+pub use plain::SHELLS;
+
+use crate::settings::{SETTINGS, Setting, heading};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// A command of the program.
@@ -182,14 +186,18 @@ archive = \"1y\".",
     },
     CommandInfo {
         name: "doctor",
-        about: "Look at the stores: rights, clocks, versions, object lock, lifecycle rules; say what to change",
+        about: "Look at the stores, or for holes in the workflows; say what to change",
         after: "\
 Examples:
   backup-action doctor --remote s3://company-backups/nostromo
+        rights, clocks, versions, object lock, lifecycle rules
+  backup-action doctor --workflow .github/workflows
+        jobs that deploy without the gate, gates that cannot say no, drills that can stop unnoticed
   backup-action doctor --remote s3://company-backups/nostromo --retention-mode lifecycle --output json | jq .lifecycle
         rules for aws s3api put-bucket-lifecycle-configuration --lifecycle-configuration
 
-Exit codes: 0 nothing to change, 1 something to change, 3 a store could not be asked.",
+Exit codes: 0 nothing to change, 1 something to change, 2 a file is no workflow, 3 a store could not
+be asked.",
         takes_backup: false,
     },
 ];
@@ -202,21 +210,36 @@ pub fn command() -> Command {
     Command::new("backup-action")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Blocks a deploy unless a complete, verified, restorable backup of the PostgreSQL cluster is stored")
-        .after_help("Every setting can be a flag, an environment variable or a key of .github/backup-action.toml, in that order of precedence.\nStart with: backup-action gate --help")
+        .after_help("Every setting can be a flag, an environment variable or a key of .github/backup-action.toml, in that order of precedence.\nStart with: backup-action init, or backup-action gate --help")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(COMMANDS.iter().map(subcommand))
-        .subcommand(
-            Command::new(INTERNALS)
-                .hide(true)
-                .arg(Arg::new("what").required(true).num_args(1..)),
-        )
+        .subcommands(plain::commands())
+}
+
+/// The command line as people are told of it: for manual pages and completions.
+pub fn visible() -> Command {
+    let shown = command();
+    let subcommands: Vec<Command> = shown
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .cloned()
+        .collect();
+    Command::new("backup-action")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(shown.get_about().cloned().unwrap_or_default())
+        .subcommand_required(true)
+        .subcommands(subcommands)
 }
 
 fn subcommand(info: &'static CommandInfo) -> Command {
     let mut command = Command::new(info.name)
         .about(info.about)
-        .after_help(info.after);
+        .after_help(format!(
+            "Examples and every option: backup-action {} --help",
+            info.name
+        ))
+        .after_long_help(info.after);
     if info.takes_backup {
         command = command.arg(
             Arg::new("backup")
@@ -246,7 +269,10 @@ fn argument(setting: &'static Setting) -> Arg {
     };
     let arg = Arg::new(setting.name)
         .long(setting.name)
-        .help(format!("{}{default} [env: {}]", setting.help, setting.env));
+        .help(format!("{}{default}", setting.help))
+        .long_help(format!("{}{default} [env: {}]", setting.help, setting.env));
+    let (heading, is_short) = heading(setting.name);
+    let arg = arg.help_heading(heading).hide_short_help(!is_short);
     match (setting.value, setting.list) {
         // A switch also takes `--switch=false`, so that a flag can overrule the file.
         ("", _) => arg
@@ -276,5 +302,44 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::command().debug_assert();
+        super::visible().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_and_a_short_help_that_is_shorter() {
+        for command in super::command().get_subcommands_mut() {
+            if command.is_hide_set() {
+                continue;
+            }
+            let name = command.get_name().to_owned();
+            let (short, long) = (
+                command.render_help().to_string(),
+                command.render_long_help().to_string(),
+            );
+            assert!(long.contains(&format!("Examples:\n  ")), "{name}");
+            assert!(long.contains(&format!("backup-action {name}")), "{name}");
+            assert!(short.len() < long.len(), "{name}");
+            assert!(!short.contains("BACKUP_ACTION_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_gate_stand_under_headings() {
+        let command = super::command();
+        let gate = command.find_subcommand("gate").unwrap();
+        let loose: Vec<&str> = gate
+            .get_arguments()
+            .filter(|arg| arg.get_help_heading().is_none())
+            .map(|arg| arg.get_id().as_str())
+            .collect();
+        assert_eq!(loose, Vec::<&str>::new());
+        let long = gate.clone().render_long_help().to_string();
+        let places: Vec<usize> = ["Database:", "Stores:", "Checks:", "Alerts:", "Output:"]
+            .iter()
+            .map(|heading| long.find(&format!("\n{heading}\n")).expect(heading))
+            .collect();
+        assert!(places.is_sorted(), "{places:?}");
+        let short = gate.clone().render_help().to_string();
+        assert!(short.contains("--remote") && !short.contains("--webhook-secret"));
     }
 }

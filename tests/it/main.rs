@@ -21,5 +21,8 @@ mod receipts;
 mod restore;
 mod restore_command;
 mod scan;
+mod server;
+mod shell;
 mod store;
 mod throwaway;
+mod workflows;

@@ -8,8 +8,9 @@ use crate::error;
 use crate::github::commands;
 use crate::github::output::{self, Extra, Outputs};
 use crate::github::runner::Runner;
-use crate::report::{Report, escape, json, markdown};
+use crate::report::{Report, escape, json, log_lines, markdown};
 use anyhow::Context as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// Shows and stores the report, which is final then; returns the final exit status.
@@ -37,6 +38,12 @@ pub(crate) async fn give(
         && let Err(error) = write(path, &markdown::summary(report))
     {
         warn(context.runner.as_ref(), &error);
+    }
+    // Last on a server's log; on a terminal the report itself is the last thing to see.
+    if !std::io::stderr().is_terminal()
+        && let Some(line) = log_lines::ended(report)
+    {
+        say(&line);
     }
     tell_runner(context.runner.as_ref(), report);
     // The page asks the stores for its past, and may wait for them: whoever loses patience and kills

@@ -1,8 +1,10 @@
 //! Progress while a command runs: one live line on a terminal, one line every 30 s elsewhere.
 
+use super::Context;
 use crate::pipeline::progress::{Progress, Snapshot};
-use crate::report::{escape, format};
+use crate::report::{escape, format, log_lines};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +23,14 @@ pub(crate) struct Display {
 }
 
 impl Display {
-    /// Starts to show `progress` on standard error.
-    pub(crate) fn start(progress: &Arc<Progress>) -> Display {
-        let progress = Arc::clone(progress);
+    /// Starts to show the progress of `command` on standard error.
+    pub(crate) fn start(context: &Context, command: &str) -> Display {
+        let progress = Arc::clone(&context.progress);
         if !std::io::stderr().is_terminal() {
+            if let Some(line) = log_lines::begun(command, context.config.dry_run, Timestamp::now())
+            {
+                super::say(&line);
+            }
             return Display {
                 task: tokio::spawn(log(progress)),
                 bar: None,

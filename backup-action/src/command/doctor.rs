@@ -1,5 +1,7 @@
 //! `doctor`: what the stores can do and what their buckets do by themselves, with a fix for each
-//! finding. Only a probe is written, and removed again.
+//! finding. Only a probe is written, and removed again. `workflows` looks at workflow files instead.
+
+mod workflows;
 
 use super::{Context, ExitStatus, lock, print, stores};
 use crate::config::{OutputFormat, RetentionMode};
@@ -46,6 +48,9 @@ struct Finding {
 /// No store is named, or one cannot be opened.
 pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     let config = &context.config;
+    if !config.github.workflows.is_empty() {
+        return workflows::run(context);
+    }
     let (mut findings, mut lifecycle) = (Vec::new(), Vec::new());
     for store in stores::open(config).await? {
         let place = store.describe();

@@ -12,7 +12,6 @@ mod drill;
 mod extract;
 mod gate;
 mod history;
-mod internals;
 mod journal;
 mod list;
 mod lock;
@@ -20,6 +19,7 @@ mod locks;
 mod notify;
 mod page;
 mod past;
+mod plain;
 mod proving;
 mod prune;
 mod receipts;
@@ -94,8 +94,8 @@ pub async fn main(args: Vec<OsString>) -> ExitStatus {
     let Some((name, matches)) = matches.subcommand() else {
         return ExitStatus::USAGE;
     };
-    if name == cli::INTERNALS {
-        return finish_plain(internals::run(matches));
+    if let Some(ended) = plain::run(name, matches) {
+        return finish_plain(ended);
     }
     let runner = Runner::detect(&|name| std::env::var(name).ok());
     // The gate is closed before anything can go wrong, a bad flag included.
@@ -215,7 +215,7 @@ async fn judged(
 ) -> ExitStatus {
     let mut journal = Journal::new(command);
     let file_size_limit = signals::file_size_limit();
-    let display = display::Display::start(&context.progress);
+    let display = display::Display::start(context, command);
     let ended = tokio::select! {
         // On the heap: the futures of all commands inside one another are deeper than rustc looks.
         ended = Box::pin(run(&mut journal)) => End::Itself(ended),

@@ -4,6 +4,7 @@ use super::values::Values;
 use crate::error::Usage;
 use crate::secret::Secret;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Changed files that are read where no other pattern is given.
 const MIGRATIONS: &str = "**/*.sql";
@@ -21,6 +22,8 @@ pub struct GitHubConfig {
     pub migration_paths: Vec<String>,
     /// The environment whose deployment record is kept.
     pub deployment: Option<String>,
+    /// Workflows that `doctor` looks at instead of the stores.
+    pub workflows: Vec<PathBuf>,
 }
 
 impl GitHubConfig {
@@ -38,6 +41,11 @@ impl GitHubConfig {
             comment_author: values.text("comment-author")?,
             migration_paths,
             deployment: deployment(values)?,
+            workflows: values
+                .list("workflow")
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
         })
     }
 }

@@ -16,3 +16,4 @@ pub mod output;
 pub mod pulls;
 pub mod runner;
 pub mod sticky;
+pub mod workflow;

@@ -15,6 +15,7 @@ pub mod html;
 pub mod instructions;
 pub mod json;
 mod last_runs;
+pub mod log_lines;
 pub mod mail;
 pub mod markdown;
 pub mod recovery;

@@ -4,12 +4,16 @@
 
 mod backup;
 mod github;
+mod headings;
 mod history;
 mod lock;
 mod notify;
 mod reach;
 mod restore;
 mod retention;
+mod workflow;
+
+pub use headings::heading;
 
 use std::sync::LazyLock;
 
@@ -24,6 +28,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         history::SETTINGS,
         notify::SETTINGS,
         github::SETTINGS,
+        workflow::SETTINGS,
     ]
     .concat()
 });

@@ -1,7 +1,7 @@
 //! `internals`: prints what is generated from the lists in the code, for `cargo xtask codegen`, and
 //! what the benchmarks have to know.
 
-use super::{ExitStatus, print};
+use crate::command::{ExitStatus, print};
 use crate::error::Usage;
 use crate::github::action;
 use crate::postgres::throwaway;
