@@ -254,7 +254,11 @@ fn action() -> Vec<PathBuf> {
 
 fn workflows() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for dir in [".github/workflows", "fixtures/workflows", "examples/workflows"] {
+    for dir in [
+        ".github/workflows",
+        "fixtures/workflows",
+        "examples/workflows",
+    ] {
         files.extend(below(dir, |name| {
             name.ends_with(".yml") || name.ends_with(".yaml")
         })?);
