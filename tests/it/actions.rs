@@ -12,6 +12,7 @@
 )]
 
 mod examples;
+mod inputs;
 mod workflow;
 
 use crate::support::{need, root, tool};
