@@ -11,6 +11,10 @@
     reason = "a helper that cannot go on ends its test"
 )]
 
+mod examples;
+mod inputs;
+mod workflow;
+
 use crate::support::{need, root, tool};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -8,4 +8,4 @@ mod files;
 mod places;
 mod trouble;
 mod workflow;
-mod world;
+pub(crate) mod world;

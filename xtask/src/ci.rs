@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Box::new(|| {
                 tool(
                     "zizmor",
-                    &["--offline", "--no-progress"],
+                    &["--offline", "--no-progress", "--persona", "pedantic"],
                     workflows_and_action()?,
                 )
             }),
@@ -254,7 +254,11 @@ fn action() -> Vec<PathBuf> {
 
 fn workflows() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for dir in [".github/workflows", "fixtures/workflows", "docs/examples"] {
+    for dir in [
+        ".github/workflows",
+        "fixtures/workflows",
+        "examples/workflows",
+    ] {
         files.extend(below(dir, |name| {
             name.ends_with(".yml") || name.ends_with(".yaml")
         })?);
@@ -263,7 +267,8 @@ fn workflows() -> Result<Vec<PathBuf>> {
 }
 
 fn workflows_and_action() -> Result<Vec<PathBuf>> {
-    Ok([below(".github", |name| name.ends_with(".yml"))?, action()].concat())
+    let dependabot = vec![paths::root().join(".github/dependabot.yml")];
+    Ok([workflows()?, dependabot, action()].concat())
 }
 
 /// Every shell script of the repository.

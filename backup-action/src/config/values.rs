@@ -26,6 +26,8 @@ const MAX_BYTES: u64 = 1024 * 1024;
 enum Origin {
     Flag,
     Environment,
+    /// The environment of a step of the Action, which makes it from its inputs.
+    Input,
     File(PathBuf),
 }
 
@@ -57,13 +59,17 @@ impl Values {
             file: PathBuf::from(DEFAULT_FILE),
             file_keys: BTreeSet::new(),
         };
+        // The runner says this in a composite action only.
+        let in_action = env("GITHUB_ACTION_PATH").is_some_and(|path| !path.is_empty());
         for setting in cli::settings_of(command) {
             if let Some(given) = cli::given(matches, setting) {
                 values.given.insert(setting.name, (given, Origin::Flag));
             } else if let Some(given) = from_environment(setting, env)? {
-                values
-                    .given
-                    .insert(setting.name, (given, Origin::Environment));
+                let origin = match in_action && setting.action {
+                    true => Origin::Input,
+                    false => Origin::Environment,
+                };
+                values.given.insert(setting.name, (given, origin));
             }
         }
         let named = values.text("config")?.map(PathBuf::from);
@@ -199,6 +205,7 @@ impl Values {
             Some((_, Origin::Environment)) => {
                 format!("BACKUP_ACTION_{}", setting.to_uppercase().replace('-', "_"))
             }
+            Some((_, Origin::Input)) => format!("input {setting}"),
             Some((_, Origin::File(path))) => format!("\"{setting}\" in {}", path.display()),
             Some((_, Origin::Flag)) | None => format!("--{setting}"),
         }
