@@ -57,6 +57,9 @@ pub trait Ground: Sync {
 
     /// The time since some moment, by a clock of this process that nobody sets.
     fn elapsed(&self) -> Duration;
+
+    /// This machine's clock. For people: nothing is decided by it.
+    fn time_of_day(&self) -> Timestamp;
 }
 
 /// What [`Taker::attempt`] found.
@@ -291,7 +294,7 @@ impl Lease {
     }
 
     async fn create(&self, ground: &impl Ground, state: State) -> Result<bool> {
-        let bytes = self.me.to_bytes(state)?;
+        let bytes = self.me.to_bytes(state, ground.time_of_day())?;
         ground.create(self.generation, bytes).await
     }
 

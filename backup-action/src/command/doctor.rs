@@ -55,7 +55,6 @@ pub(crate) async fn run(context: &Context) -> anyhow::Result<ExitStatus> {
     for store in stores::open(config).await? {
         let place = store.describe();
         rights(&store, &mut findings).await?;
-        findings.push(locked(&store).await);
         let Some(bucket) = store.bucket().await else {
             continue;
         };
@@ -131,29 +130,6 @@ fn as_text(findings: &[Finding], lifecycle: &[Value], status: ExitStatus) -> Str
     out
 }
 
-/// Who holds the lock of the store.
-async fn locked(store: &Store) -> Finding {
-    let (level, found, fix) = match lock::holder(store).await {
-        Ok(None) => (Level::Good, "no run holds the lock".to_owned(), None),
-        Ok(Some((busy, words))) if busy.holder.is_err() => {
-            (Level::Fix, words, Some(lock::hint(store, &busy)))
-        }
-        Ok(Some((busy, words))) if busy.age.is_over(busy.expiry) => {
-            let words = format!("{words}: the next run takes it over");
-            (Level::Good, words, None)
-        }
-        Ok(Some((_, words))) => (Level::Good, words, None),
-        Err(error) => (Level::Unknown, error::one_line(&error), error::hint(&error)),
-    };
-    Finding {
-        id: "store-unlocked",
-        store: store.describe(),
-        level,
-        found,
-        fix,
-    }
-}
-
 /// The rights, and what the store promises, by a probe.
 async fn rights(store: &Store, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
     let mut add = |id, level, found: String, fix: Option<&str>| {
@@ -179,6 +155,9 @@ async fn rights(store: &Store, findings: &mut Vec<Finding>) -> anyhow::Result<()
         }
     };
     add("store-writable", Level::Good, found.to_string(), None);
+    let (who, fix) = lock::finding(store).await?;
+    let level = fix.as_ref().map_or(Level::Good, |_| Level::Fix);
+    add("store-unlocked", level, who, fix.as_deref());
     if !found.delete {
         add(
             "delete",

@@ -9,7 +9,6 @@ use crate::error;
 use crate::lock::{Attempt, Busy, Holder, Record, Taker};
 use crate::report::{escape, format};
 use crate::store::{LockGround, Store};
-use anyhow::Context as _;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -92,11 +91,23 @@ fn answer_again(journal: &mut Journal, check: Check) {
     journal.check(check);
 }
 
-/// Who holds the lock of a store, for `doctor`; none when it is free.
+/// What `doctor` says of a store's lock, and what to do about it if anything.
 ///
 /// # Errors
 /// The store does not answer.
-pub(crate) async fn holder(store: &Store) -> anyhow::Result<Option<(Busy, String)>> {
+pub(crate) async fn finding(store: &Store) -> anyhow::Result<(String, Option<String>)> {
+    Ok(match holder(store).await? {
+        None => ("no run holds the lock".to_owned(), None),
+        Some((busy, words)) if busy.holder.is_err() => (words, Some(hint(store, &busy))),
+        Some((busy, words)) if busy.age.is_over(busy.expiry) => {
+            (format!("{words}: the next run takes it over"), None)
+        }
+        Some((_, words)) => (words, None),
+    })
+}
+
+/// Who holds the lock of a store; none when it is free.
+async fn holder(store: &Store) -> anyhow::Result<Option<(Busy, String)>> {
     let ground = LockGround::new(store, &stores::nonce()?);
     let me = Record::new(Holder {
         owner: stores::nonce()?,
@@ -315,7 +326,7 @@ fn words(busy: &Busy) -> String {
 }
 
 /// What to do about it, as a sentence.
-pub(crate) fn hint(store: &Store, busy: &Busy) -> String {
+fn hint(store: &Store, busy: &Busy) -> String {
     match &busy.holder {
         Ok(_) => format!(
             "Wait for that run, or let this one wait longer with --wait-lock. If that run is surely dead, nothing \
@@ -346,58 +357,4 @@ fn me(context: &Context, owner: &str) -> Holder {
         run: context.runner.as_ref().map(|runner| runner.run.clone()),
         since: Timestamp::now(),
     }
-}
-
-/// The names of this run's backup, which nobody may have: the clock is read again when this run waited
-/// for another one, or started in the same second.
-///
-/// # Errors
-/// A store does not answer, or the names stay taken.
-pub(crate) async fn free_names(
-    journal: &mut Journal,
-    stores: &[Store],
-    waited: bool,
-) -> anyhow::Result<crate::store::BackupKeys> {
-    const SECONDS: usize = 5;
-    if waited {
-        journal.begin_again();
-    }
-    let mut taken = None;
-    for _ in 0..SECONDS {
-        let keys = crate::store::Key::backup(journal.started_at, None);
-        taken = first_taken(stores, &keys).await?;
-        if taken.is_none() {
-            return Ok(keys);
-        }
-        tokio::time::sleep(until_next_second(Timestamp::now())).await;
-        journal.begin_again();
-    }
-    Err(error::Explained::new(
-        format!("{} already exists", taken.unwrap_or_default()),
-        "Another run takes the name of every second; nothing is overwritten. Run the gate again.",
-    )
-    .into())
-}
-
-async fn first_taken(
-    stores: &[Store],
-    keys: &crate::store::BackupKeys,
-) -> anyhow::Result<Option<String>> {
-    for store in stores {
-        for key in [&keys.archive, &keys.index, &keys.manifest] {
-            let found = store.head(key).await;
-            if found
-                .context("could not look for an earlier backup")?
-                .is_some()
-            {
-                return Ok(Some(store.locate(key)));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn until_next_second(now: Timestamp) -> Duration {
-    let past = u64::try_from(now.subsec_nanosecond()).unwrap_or_default();
-    Duration::from_nanos(1_000_000_000_u64.saturating_sub(past))
 }

@@ -164,6 +164,10 @@ impl Ground for Memory {
     fn elapsed(&self) -> Duration {
         Duration::from_secs(self.world().seconds)
     }
+
+    fn time_of_day(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
 }
 
 /// Lets the others go first, once.

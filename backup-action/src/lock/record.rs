@@ -95,14 +95,14 @@ impl Record {
         serde_json::from_slice(bytes).map_err(|error| format!("it is damaged: {error}"))
     }
 
-    /// The JSON, with the time of now.
+    /// The JSON, written at `now`.
     ///
     /// # Errors
     /// It cannot be written as JSON.
-    pub fn to_bytes(&self, state: State) -> Result<Bytes> {
+    pub fn to_bytes(&self, state: State, now: Timestamp) -> Result<Bytes> {
         let record = Record {
             state,
-            renewed_at: Timestamp::now(),
+            renewed_at: now,
             ..self.clone()
         };
         let mut bytes =
@@ -155,7 +155,9 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_and_says_who() {
-        let bytes = record().to_bytes(State::Released).unwrap();
+        let bytes = record()
+            .to_bytes(State::Released, Timestamp::UNIX_EPOCH)
+            .unwrap();
         let read = Record::parse(&bytes).unwrap();
         assert_eq!(
             (read.state, &read.holder),

@@ -40,7 +40,7 @@ impl DirStore {
 
     pub(super) async fn create(&self, key: &Key) -> Result<DirUpload> {
         let (root, key) = (Arc::clone(&self.0), key.clone());
-        let partial = blocking(move || Partial::create(root, key, Over::Nothing)).await?;
+        let partial = blocking(move || Partial::create(root, key, Over::Nothing, None)).await?;
         Ok(DirUpload::start(partial))
     }
 
@@ -53,7 +53,12 @@ impl DirStore {
             if over == Over::Anything {
                 root.clear_partial(&key)?;
             }
-            written(Partial::create(root, key, over)?, &bytes, &caller, over)
+            written(
+                Partial::create(root, key, over, None)?,
+                &bytes,
+                &caller,
+                over,
+            )
         })
         .await
     }
@@ -64,7 +69,7 @@ impl DirStore {
         let (root, key, nonce) = (Arc::clone(&self.0), key.clone(), nonce.to_owned());
         let (caller, _listening) = Caller::new();
         blocking(move || {
-            let partial = Partial::create_beside(root, key, &nonce)?;
+            let partial = Partial::create(root, key, Over::Nothing, Some(&nonce))?;
             written(partial, &bytes, &caller, Over::Nothing)
         })
         .await

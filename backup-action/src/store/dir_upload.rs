@@ -60,22 +60,18 @@ enum Stage {
 }
 
 impl Partial {
-    /// Makes `<name>.partial`, unless it exists, or the object that must not.
-    pub(super) fn create(root: Arc<Root>, key: Key, over: Over) -> Result<Self> {
-        let unfinished = partial(key.split().1);
-        Self::create_as(root, key, over, unfinished)
-    }
-
-    /// The same under a name that no other run gives to the unfinished file.
-    pub(super) fn create_beside(root: Arc<Root>, key: Key, nonce: &str) -> Result<Self> {
-        let unfinished = partial(&format!("{}.{nonce}", key.split().1));
-        Self::create_as(root, key, Over::Nothing, unfinished)
-    }
-
-    fn create_as(root: Arc<Root>, key: Key, over: Over, unfinished: String) -> Result<Self> {
+    /// Makes `<name>.partial`, unless it exists, or the object that must not. `nonce` is in that name
+    /// where others may make the same object now.
+    pub(super) fn create(
+        root: Arc<Root>,
+        key: Key,
+        over: Over,
+        nonce: Option<&str>,
+    ) -> Result<Self> {
         let parent = root.parent_for_writing(&key)?;
         let (_, name) = key.split();
         let name = name.to_owned();
+        let unfinished = nonce.map_or_else(|| partial(&name), |n| partial(&format!("{name}.{n}")));
         let what = format!("could not create {}", root.locate(&key));
         if over == Over::Nothing
             && rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
@@ -424,7 +420,7 @@ mod tests {
 
     fn begin(dir: &std::path::Path, name: &str, over: Over) -> Partial {
         let root = Arc::new(open_root(dir).unwrap());
-        Partial::create(root, Key::parse(name).unwrap(), over).unwrap()
+        Partial::create(root, Key::parse(name).unwrap(), over, None).unwrap()
     }
 
     #[test]

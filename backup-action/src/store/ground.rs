@@ -135,6 +135,10 @@ impl Ground for LockGround {
     fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
+
+    fn time_of_day(&self) -> Timestamp {
+        Timestamp::now()
+    }
 }
 
 impl Key {

@@ -18,6 +18,14 @@ pub(super) struct Probe {
     result: anyhow::Result<String>,
 }
 
+impl Probe {
+    /// A store that said no.
+    pub(super) fn failed(store: Store, error: anyhow::Error) -> Probe {
+        let result = Err(error);
+        Probe { store, result }
+    }
+}
+
 /// Writes, reads and deletes a small object in every store.
 pub(super) async fn probe_stores(stores: &[Store], cleanup: &Cleanup) -> Vec<Probe> {
     let mut probes = Vec::new();

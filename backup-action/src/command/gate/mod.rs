@@ -3,6 +3,7 @@
 
 mod before;
 mod drill_fresh;
+mod names;
 mod record;
 mod retention_in_time;
 mod sizes;
@@ -50,7 +51,9 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     let Some((server, waited)) = found.filter(|_| is_ready) else {
         return Ok(());
     };
-    let keys = lock::free_names(journal, &stores, waited).await?;
+    let Some(keys) = names::free(journal, &stores, waited).await else {
+        return Ok(());
+    };
 
     let earlier = sizes::earlier(context, journal, &stores).await;
     if journal.is_closed() {
