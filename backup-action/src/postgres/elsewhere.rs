@@ -54,20 +54,26 @@ pub(super) async fn programs(
         .caused_by(anyhow::anyhow!("{:.500}", output.stderr.trim()))
         .into());
     }
-    Ok(read(&String::from_utf8_lossy(&output.stdout), place))
+    let mut found = read(&String::from_utf8_lossy(&output.stdout), place);
+    if let Some(dir) = dir {
+        // Its name may hold what ends a line.
+        found.iter_mut().for_each(|tools| tools.is_in(dir));
+    }
+    Ok(found)
 }
 
 fn read(listing: &str, place: &str) -> Vec<Tools> {
     let one = |line: &str| {
         let (dir, version) = line.split_once('\t')?;
-        let dir = PathBuf::from(dir);
-        Some(Tools {
-            pg_dumpall: dir.join("pg_dumpall"),
-            pg_dump: dir.join("pg_dump"),
-            psql: dir.join("psql"),
+        let mut tools = Tools {
+            pg_dumpall: PathBuf::new(),
+            pg_dump: PathBuf::new(),
+            psql: PathBuf::new(),
             version: ToolVersion::parse(version)?,
             place: place.to_owned(),
-        })
+        };
+        tools.is_in(Path::new(dir));
+        Some(tools)
     };
     listing.lines().filter_map(one).collect()
 }

@@ -7,6 +7,7 @@ pub mod connection;
 mod container;
 pub mod dump;
 mod elsewhere;
+mod install;
 pub mod inventory;
 mod passfile;
 pub mod preflight;

@@ -1,7 +1,7 @@
 //! `--pg-client`: programs of this machine, of a container, or none.
 
 use super::dumping;
-use crate::gate::world::{World, large, own, sample};
+use crate::gate::world::{World, large, sample};
 use crate::support::cluster::{Auth, Cluster, ClusterOptions};
 use crate::support::need;
 use crate::support::run::Run;
@@ -95,6 +95,7 @@ fn any_password_reaches_a_container() {
         auth: Auth::Scram("it's \"$HOME\" `id`\\\nsecond $(line) ${{ x }}".to_owned()),
         ..ClusterOptions::default()
     });
+    cluster.sample(2, 5);
     let world = World::local(&cluster);
     world.passes(in_docker(&world, &image));
 }
@@ -118,6 +119,7 @@ fn auto_takes_a_container_when_only_other_versions_are_installed() {
         major: Some(17),
         ..ClusterOptions::default()
     });
+    cluster.sample(2, 5);
     let world = World::local(&cluster);
     let ended = world.passes(world.gate_without_dir().args(&["--pg-image", image]));
     assert!(
@@ -218,15 +220,4 @@ fn a_container_ends_with_a_run_that_is_interrupted_or_killed() {
     going.signal("KILL");
     // Nobody sweeps: the container's input has ended.
     until_gone(pid);
-}
-
-#[test]
-fn a_cluster_of_its_own_has_the_programs_of_this_machine() {
-    // The fixture of the other tests: `gate()` names a directory, which no container is used for.
-    let Some(cluster) = own("reach::dir") else {
-        return;
-    };
-    let world = World::local(&cluster);
-    let ended = world.passes(world.gate().env("PATH", "/nonexistent"));
-    assert!(!client(&ended).contains("container"), "{}", client(&ended));
 }

@@ -60,6 +60,7 @@ fn sudo_there_gets_in_by_peer_and_odd_names_mean_nothing_to_a_shell() {
         peer: true,
         ..ClusterOptions::default()
     });
+    cluster.sample(2, 5);
     let mut world = World::local(&cluster);
     world.url = cluster.socket_url();
     let place = tempfile::Builder::new()

@@ -83,7 +83,7 @@ impl Sshd {
         let text = format!(
             "Port {}\nListenAddress 127.0.0.1\nHostKey {dir}/host\nAuthorizedKeysFile {dir}/authorized_keys\n\
              PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel DEBUG1\n{}\n",
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\n{}\nLogLevel INFO\n",
             self.port,
             lines.join("\n")
         );
