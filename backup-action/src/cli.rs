@@ -3,8 +3,6 @@
 
 mod plain;
 
-pub use plain::SHELLS;
-
 use crate::settings::{SETTINGS, Setting, heading};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -316,7 +314,7 @@ mod tests {
                 command.render_help().to_string(),
                 command.render_long_help().to_string(),
             );
-            assert!(long.contains(&format!("Examples:\n  ")), "{name}");
+            assert!(long.contains("Examples:\n  "), "{name}");
             assert!(long.contains(&format!("backup-action {name}")), "{name}");
             assert!(short.len() < long.len(), "{name}");
             assert!(!short.contains("BACKUP_ACTION_"), "{name}");

@@ -1,7 +1,7 @@
 //! The files that `init` writes: templates with their places filled in. What is filled in was checked
 //! before (`Answers::check`), so that no answer can become more than a word of the file. Pure.
 
-use super::init::Answers;
+use super::answers::Answers;
 
 const DEPLOY_GATE: &str = include_str!("templates/deploy-gate.yml");
 const RESTORE_DRILL: &str = include_str!("templates/restore-drill.yml");

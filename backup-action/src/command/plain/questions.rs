@@ -1,8 +1,8 @@
 //! The questions of `init`, on a terminal. Each names its default; an end of input is no answer, and
 //! nothing was written then.
 
+use super::answers::Answers;
 use super::files::File;
-use super::init::Answers;
 use crate::command::say;
 use crate::error::Usage;
 use crate::report::escape;
