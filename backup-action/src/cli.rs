@@ -3,7 +3,7 @@
 
 mod plain;
 
-use crate::settings::{SETTINGS, Setting, heading};
+use crate::settings::{SETTINGS, Setting, heading, rank};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// A command of the program.
@@ -250,7 +250,10 @@ fn subcommand(info: &'static CommandInfo) -> Command {
                 }),
         );
     }
-    command.args(settings_of(info.name).map(argument))
+    // clap shows headings in the order in which they first appear.
+    let mut settings: Vec<&Setting> = settings_of(info.name).collect();
+    settings.sort_by_key(|setting| rank(setting.name));
+    command.args(settings.into_iter().map(argument))
 }
 
 /// The settings that a command takes.

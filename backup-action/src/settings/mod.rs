@@ -11,7 +11,7 @@ mod restore;
 mod retention;
 mod workflow;
 
-pub use headings::heading;
+pub use headings::{heading, rank};
 
 use std::sync::LazyLock;
 

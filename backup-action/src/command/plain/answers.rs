@@ -13,7 +13,7 @@ pub(super) struct Answers {
     pub(super) local: Option<String>,
     pub(super) s3_endpoint: Option<String>,
     pub(super) s3_region: Option<String>,
-    pub(super) aws_role: Option<String>,
+    pub(super) role: Option<String>,
     pub(super) database_secret: String,
     pub(super) deploy: String,
     pub(super) branch: String,
@@ -31,7 +31,7 @@ impl Default for Answers {
             local: None,
             s3_endpoint: None,
             s3_region: None,
-            aws_role: None,
+            role: None,
             database_secret: "DATABASE_URL".to_owned(),
             deploy: "./deploy.sh".to_owned(),
             branch: "main".to_owned(),
@@ -59,7 +59,7 @@ impl Answers {
         } else if let Some(name) = [
             ("--s3-endpoint", &self.s3_endpoint),
             ("--s3-region", &self.s3_region),
-            ("--aws-role", &self.aws_role),
+            ("--aws-role", &self.role),
         ]
         .iter()
         .find_map(|(name, value)| value.as_ref().map(|_| *name))
@@ -116,7 +116,7 @@ impl Answers {
         };
         one(
             "--aws-role",
-            self.aws_role.as_deref(),
+            self.role.as_deref(),
             &is_role,
             "Use arn:aws:iam::ACCOUNT:role/NAME.",
         )?;
@@ -243,7 +243,7 @@ mod tests {
         let set: &[(&str, fn(&mut Answers, String))] = &[
             ("--action-ref", |a, v| a.action_ref = v),
             ("--s3-region", |a, v| a.s3_region = Some(v)),
-            ("--aws-role", |a, v| a.aws_role = Some(v)),
+            ("--aws-role", |a, v| a.role = Some(v)),
             ("--database-secret", |a, v| a.database_secret = v),
             ("--branch", |a, v| a.branch = v),
             ("--runner", |a, v| a.runner = v),
@@ -310,7 +310,7 @@ mod tests {
         );
         assert!(of(Some("s3://BU"), None, "ubuntu-24.04").check().is_err());
         let role = Answers {
-            aws_role: Some("arn:aws:iam::1:role/x".to_owned()),
+            role: Some("arn:aws:iam::1:role/x".to_owned()),
             ..of(None, Some("/b"), "self-hosted")
         };
         assert!(role.check().is_err());

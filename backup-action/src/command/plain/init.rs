@@ -75,7 +75,7 @@ fn from_flags(matches: &ArgMatches) -> Answers {
         local: given("local"),
         s3_endpoint: given("s3-endpoint"),
         s3_region: given("s3-region"),
-        aws_role: given("aws-role"),
+        role: given("aws-role"),
         database_secret: given("database-secret").unwrap_or(otherwise.database_secret),
         deploy: given("deploy").unwrap_or(otherwise.deploy),
         branch: given("branch").unwrap_or(otherwise.branch),
@@ -167,7 +167,7 @@ fn next(answers: &Answers) -> String {
         "\nNext:\n  gh secret set {}          the URL of the database: postgresql://USER:PASSWORD@HOST:5432/postgres?sslmode=verify-full",
         answers.database_secret
     )];
-    if answers.remote.is_some() && answers.aws_role.is_none() {
+    if answers.remote.is_some() && answers.role.is_none() {
         lines.push("  gh secret set BACKUP_KEY_ID && gh secret set BACKUP_KEY          the keys of the store".to_owned());
     }
     if answers.slack {

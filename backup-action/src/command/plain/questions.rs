@@ -32,8 +32,7 @@ pub(super) fn ask(answers: &mut Answers, given: &dyn Fn(&str) -> bool) -> anyhow
             answers.s3_region = optional("Region of the bucket")?;
         }
         if wanted("aws-role") && answers.s3_endpoint.is_none() {
-            answers.aws_role =
-                optional("Role to assume (arn:aws:iam::…; empty for keys in secrets)")?;
+            answers.role = optional("Role to assume (arn:aws:iam::…; empty for keys in secrets)")?;
         }
     }
     let texts: [(&str, &str, &mut String); 5] = [
