@@ -3,9 +3,7 @@
 
 mod plain;
 
-pub use plain::SHELLS;
-
-use crate::settings::{SETTINGS, Setting, heading};
+use crate::settings::{SETTINGS, Setting, heading, rank};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// A command of the program.
@@ -252,7 +250,10 @@ fn subcommand(info: &'static CommandInfo) -> Command {
                 }),
         );
     }
-    command.args(settings_of(info.name).map(argument))
+    // clap shows headings in the order in which they first appear.
+    let mut settings: Vec<&Setting> = settings_of(info.name).collect();
+    settings.sort_by_key(|setting| rank(setting.name));
+    command.args(settings.into_iter().map(argument))
 }
 
 /// The settings that a command takes.
@@ -316,7 +317,7 @@ mod tests {
                 command.render_help().to_string(),
                 command.render_long_help().to_string(),
             );
-            assert!(long.contains(&format!("Examples:\n  ")), "{name}");
+            assert!(long.contains("Examples:\n  "), "{name}");
             assert!(long.contains(&format!("backup-action {name}")), "{name}");
             assert!(short.len() < long.len(), "{name}");
             assert!(!short.contains("BACKUP_ACTION_"), "{name}");

@@ -212,7 +212,7 @@ fn systemd_understands_the_units() {
         let text = server.here(&fs::read_to_string(entry.path()).unwrap());
         // The user and the manual page are of the server.
         let text = text
-            .replace("User=backup-action\n", "User=nobody\n")
+            .replace("User=backup-action\n", "User=root\n")
             .replace("Documentation=man:backup-action(1)\n", "");
         fs::write(&copy, text).unwrap();
         units.push(copy);

@@ -30,7 +30,7 @@ fn bash_completes_commands_options_and_shells() {
     let complete = |words: &[&str]| {
         let text = format!(
             "source {}; complete -p backup-action >/dev/null || exit 9; \
-             COMP_WORDS=({}); COMP_CWORD={}; _backup-action backup-action '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+             COMP_WORDS=({}); COMP_CWORD={}; _backup__action backup-action '{}' '{}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             file.path().display(),
             words.join(" "),
             words.len() - 1,
@@ -105,7 +105,9 @@ fn manual_pages_are_read_without_a_warning() {
     for entry in fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
         let output = Command::new(&groff)
-            .args(["-man", "-Tutf8", "-Kutf8", "-ww", "-rLL=100n"])
+            .args([
+                "-man", "-Tutf8", "-Kutf8", "-ww", "-P-c", "-P-b", "-P-u", "-P-o",
+            ])
             .arg(&path)
             .output()
             .unwrap();

@@ -27,6 +27,7 @@ pub(crate) fn run() -> Result<Vec<Missing>> {
         ("python3 venv", python),
         ("chromium", chromium),
         ("OpenSSH server and sudo", sshd),
+        ("zsh, fish, groff and systemd", readers),
     ] {
         if let Err(error) = step(&sh) {
             missing.push(Missing {
@@ -196,6 +197,24 @@ fn install(sh: &Shell, packages: &[&str]) -> Result<()> {
     argv.extend(["apt-get", "install", "-y", "-qq", "--no-install-recommends"]);
     argv.extend(packages);
     as_root(sh, privilege, &argv)
+}
+
+/// What reads completions, manual pages and units in the tests.
+fn readers(sh: &Shell) -> Result<()> {
+    let packages: Vec<&str> = [
+        ("zsh", "zsh"),
+        ("fish", "fish"),
+        ("groff", "groff"),
+        ("systemd-analyze", "systemd"),
+    ]
+    .into_iter()
+    .filter(|(program, _)| tools::find(program).is_none())
+    .map(|(_, package)| package)
+    .collect();
+    match packages.as_slice() {
+        [] => Ok(()),
+        packages => install(sh, packages),
+    }
 }
 
 /// Makes the virtual environment hold exactly the pinned versions; returns the packages that could

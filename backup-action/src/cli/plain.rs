@@ -4,7 +4,7 @@ use super::INTERNALS;
 use clap::{Arg, ArgAction, Command};
 
 /// The shells that `completions` knows.
-pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
+const SHELLS: &[&str] = &["bash", "zsh", "fish"];
 
 /// Every command without settings.
 pub(super) fn commands() -> [Command; 4] {

@@ -1,5 +1,6 @@
 //! The commands without settings: what they do needs no configuration and no store.
 
+mod answers;
 mod files;
 mod init;
 mod internals;

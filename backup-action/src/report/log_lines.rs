@@ -55,8 +55,17 @@ fn why(report: &Report) -> String {
     match (failed, &report.error) {
         (Some(check), _) => format!("{}: {}", check.id.id(), check.evidence),
         (None, Some(error)) => error.messages.join(": "),
-        (None, None) => words::headline(report),
+        (None, None) => unanswered(report).unwrap_or_else(|| words::headline(report)),
     }
+}
+
+/// The first question that got no answer for a reason of its own.
+fn unanswered(report: &Report) -> Option<String> {
+    report
+        .checks
+        .iter()
+        .find(|check| check.outcome == Outcome::NotChecked && check.hint.is_some())
+        .map(|check| format!("{}: {}", check.id.id(), check.evidence))
 }
 
 fn utc(at: Timestamp) -> String {
@@ -92,7 +101,13 @@ mod tests {
         .iter()
         .filter_map(ended)
         .collect();
-        expect![[""]].assert_eq(&all);
+        expect![[r#"
+            Backup completed at 2026-01-18 02:00:11 UTC: 2026-01/backup_2026-01-18_02-00-01Z.sql.gz
+            Backup FAILED at 2026-01-18 02:00:11 UTC: dump-exit: pg_dumpall was killed by signal 9 after 312 MB, in tenant_empresa_9.audit_log (database nostromo)
+            Backup FAILED at 2026-01-18 02:00:11 UTC: could not open store s3://acme-backups/postgres: could not connect to s3.example: connection refused
+            Backup FAILED at 2026-01-18 02:00:11 UTC: interrupted by SIGTERM
+            Drill completed at 2026-01-18 02:00:11 UTC
+        "#]].assert_eq(&all);
         // One line, whatever a server says.
         let mut hostile = samples::failed();
         for check in &mut hostile.checks {

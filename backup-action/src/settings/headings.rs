@@ -132,3 +132,11 @@ pub fn heading(setting: &str) -> (Option<&'static str>, bool) {
             (Some(heading), *is_short)
         })
 }
+
+/// Where `--help` shows a setting: what is the command's own first, then by heading.
+pub fn rank(setting: &str) -> usize {
+    HEADINGS
+        .iter()
+        .position(|(_, _, settings)| settings.contains(&setting))
+        .map_or(0, |at| at + 1)
+}

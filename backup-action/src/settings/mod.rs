@@ -13,7 +13,7 @@ mod restore;
 mod retention;
 mod workflow;
 
-pub use headings::heading;
+pub use headings::{heading, rank};
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! The files that `init` writes: templates with their places filled in. What is filled in was checked
 //! before (`Answers::check`), so that no answer can become more than a word of the file. Pure.
 
-use super::init::Answers;
+use super::answers::Answers;
 
 const DEPLOY_GATE: &str = include_str!("templates/deploy-gate.yml");
 const RESTORE_DRILL: &str = include_str!("templates/restore-drill.yml");
@@ -33,7 +33,7 @@ pub(super) fn files(answers: &Answers) -> Vec<File> {
 }
 
 fn places(answers: &Answers) -> Vec<(&'static str, String)> {
-    let has_role = answers.aws_role.is_some();
+    let has_role = answers.role.is_some();
     let line = |is_there: bool, text: &str| match is_there {
         true => text.to_owned(),
         false => String::new(),
@@ -64,7 +64,7 @@ fn places(answers: &Answers) -> Vec<(&'static str, String)> {
         (
             "ROLE",
             answers
-                .aws_role
+                .role
                 .as_ref()
                 .map_or(String::new(), |role| format!("aws-role-to-assume: {role}")),
         ),
@@ -163,7 +163,7 @@ mod tests {
             action_ref: "backup-action/backup-action@0123456789abcdef0123456789abcdef01234567"
                 .to_owned(),
             remote: Some("s3://company-backups/nostromo".to_owned()),
-            aws_role: Some("arn:aws:iam::111122223333:role/backup".to_owned()),
+            role: Some("arn:aws:iam::111122223333:role/backup".to_owned()),
             pr_size: true,
             ..Answers::default()
         };
@@ -176,13 +176,13 @@ mod tests {
     fn what_is_written_has_no_hole_and_no_place_left() {
         for answers in [
             answers(|_| {}),
-            answers(|a| a.aws_role = None),
+            answers(|a| a.role = None),
             answers(|a| a.slack = true),
             answers(|a| a.action_ref = "./backup-action".to_owned()),
             answers(|a| a.deploy = "echo '@@CRON@@' \"$(date)\": # 'x'".to_owned()),
             answers(|a| {
                 a.remote = None;
-                a.aws_role = None;
+                a.role = None;
                 a.local = Some("/var/back \"ups\" \\ $(id)".to_owned());
                 a.runner = "self-hosted".to_owned();
             }),

@@ -1,8 +1,8 @@
 //! The questions of `init`, on a terminal. Each names its default; an end of input is no answer, and
 //! nothing was written then.
 
+use super::answers::Answers;
 use super::files::File;
-use super::init::Answers;
 use crate::command::say;
 use crate::error::Usage;
 use crate::report::escape;
@@ -32,8 +32,7 @@ pub(super) fn ask(answers: &mut Answers, given: &dyn Fn(&str) -> bool) -> anyhow
             answers.s3_region = optional("Region of the bucket")?;
         }
         if wanted("aws-role") && answers.s3_endpoint.is_none() {
-            answers.aws_role =
-                optional("Role to assume (arn:aws:iam::…; empty for keys in secrets)")?;
+            answers.role = optional("Role to assume (arn:aws:iam::…; empty for keys in secrets)")?;
         }
     }
     let texts: [(&str, &str, &mut String); 5] = [
