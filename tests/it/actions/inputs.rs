@@ -302,8 +302,10 @@ fn every_input_is_text_or_refused_by_name() {
 fn a_workflow_that_passes_hostile_text_on_runs_none_of_it() {
     let test = "actions::inputs::act";
     let action = action();
-    let mut text =
-        String::from("name: it\non: push\njobs:\n  gate:\n    runs-on: ubuntu-24.04\n    steps:\n");
+    let mut text = String::from(
+        "name: it\non: push\njobs:\n  gate:\n    runs-on: ubuntu-24.04\n    steps:\n\
+         \x20     - uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd\n",
+    );
     for input in action.inputs.keys() {
         let local = if input == "local" {
             ""
