@@ -6,7 +6,6 @@ use crate::gate::world::sample;
 use crate::support::cluster::write_program;
 use crate::support::past;
 use crate::support::run::PROGRAM;
-use serde_json::json;
 use std::fs;
 use std::path::Path;
 
@@ -52,11 +51,10 @@ fn outputs_can_be_compared_and_the_holes_are_holes() {
     all.push("tell-that-it-failed");
     assert_eq!(ran(jobs.path()), all, "{}", seen.log());
 
-    // A gate that is killed in the middle has said `false`, and nothing else.
+    // A gate that is killed has said `false` already, and nothing else.
     let dir = tempfile::tempdir().unwrap();
     let killed = dir.path().join("is-killed");
-    let script = format!("#!/bin/sh\n{PROGRAM} \"$@\" --dry-run >/dev/null\nkill -9 $$\n");
-    write_program(&killed, &script);
+    write_program(&killed, "#!/bin/sh\nkill -9 $$\n");
     let seen = workflow.program(&killed).run();
     assert!(!seen.success, "{}", seen.log());
     assert_eq!(ran(jobs.path()), HOLES, "{}", seen.log());
@@ -96,24 +94,27 @@ fn a_deploy_that_is_run_again_later_is_refused() {
     // At once: nothing has changed.
     assert!(deployed(&workflow.run()));
 
-    // Three hours later: the receipt is too old.
-    let receipt = store.path().join(seen.output("gate", "receipt-key"));
-    let young = past::read(&receipt);
-    let mut old = young.clone();
-    for field in ["started_at", "finished_at"] {
-        let at: jiff::Timestamp = old[field].as_str().unwrap().parse().unwrap();
-        old[field] = json!(at - jiff::SignedDuration::from_hours(3));
-    }
-    past::write(&receipt, &old);
+    // Of three hours ago: too old.
+    let key = seen.output("gate", "receipt-key").to_owned();
+    let young = past::read(&store.path().join(&key));
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    past::invent_receipt(store.path(), &young, then, "7", |_| {});
+    let old = then.strftime("receipts/gate/%Y-%m-%d_%H-%M-%SZ_7.json");
+    let outputs = fs::read_to_string(&kept).unwrap();
+    fs::write(&kept, outputs.replace(&key, &old.to_string())).unwrap();
     let seen = workflow.run();
     assert!(!deployed(&seen), "{}", seen.log());
-    assert!(seen.log().contains("receipt-fresh"), "{}", seen.log());
-    past::write(&receipt, &young);
+    assert!(
+        seen.log().contains("FAILED: receipt-fresh"),
+        "{}",
+        seen.log()
+    );
+    fs::write(&kept, outputs).unwrap();
     assert!(deployed(&workflow.run()));
 
     // Another commit.
     let workflow = workflow.file("src", "something else");
     let seen = workflow.run();
     assert!(!deployed(&seen), "{}", seen.log());
-    assert!(seen.log().contains("receipt-run"), "{}", seen.log());
+    assert!(seen.log().contains("FAILED: receipt-run"), "{}", seen.log());
 }
