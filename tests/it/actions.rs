@@ -12,7 +12,10 @@
 )]
 
 mod examples;
+mod first_gate;
 mod inputs;
+mod own;
+mod pattern;
 mod workflow;
 
 use crate::support::{need, root, tool};

@@ -27,6 +27,7 @@ use crate::error::Usage;
 use crate::postgres::args;
 use crate::postgres::preflight::RolePasswords;
 use crate::secret::Secret;
+use anyhow::Context as _;
 use clap::ArgMatches;
 use form::did_you_mean;
 use std::collections::BTreeMap;
@@ -209,7 +210,8 @@ impl Config {
                     ("exclude", RolePasswords::Exclude),
                 ],
             )?,
-            pg_dumpall_args: args::check_extra(&values.list("pg-dumpall-arg"))?,
+            pg_dumpall_args: args::check_extra(&values.list("pg-dumpall-arg"))
+                .with_context(|| values.name("pg-dumpall-arg"))?,
             lock_wait_timeout: values.duration("lock-wait-timeout", "5m")?,
             stall_timeout: values.duration("stall-timeout", "10m")?,
             timeout: values.duration("timeout", "6h")?,

@@ -273,7 +273,11 @@ impl RunAs {
     /// No such user, or a name that programs would take for an option.
     pub async fn resolve(name: &str) -> anyhow::Result<RunAs> {
         if name.is_empty() || name.starts_with('-') || name.contains(['\0', '#', ' ']) {
-            return Err(Usage::new(format!("cannot run as user {name:?}")).into());
+            return Err(
+                Usage::new(format!("sudo-user: cannot run as user {name:?}"))
+                    .hint("Name a user of this machine.")
+                    .into(),
+            );
         }
         let uid = id("-u", name).await?;
         if !rustix::process::geteuid().is_root() {

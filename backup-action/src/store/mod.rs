@@ -20,6 +20,7 @@ mod s3_config;
 mod s3_copy;
 mod s3_error;
 mod s3_multipart;
+mod s3_plain;
 mod s3_put;
 mod s3_read;
 mod s3_state;

@@ -10,6 +10,7 @@ use super::Key;
 use super::error::{StoreErrorKind, store_error_from};
 use super::s3_config::{S3Config, Sse};
 use super::s3_error::{self, Call, NO_CREDENTIALS, is_garbled};
+use super::s3_plain;
 use crate::archive::index::to_hex;
 use crate::error::Usage;
 use anyhow::{Context, Result, anyhow};
@@ -119,6 +120,12 @@ impl S3Store {
             return Err(Usage::new("the region of the remote store is not known")
                 .hint("Set AWS_REGION to the bucket's region.")
                 .into());
+        }
+        if let Some(region) = sdk.region() {
+            s3_plain::check_region(region.as_ref())?;
+        }
+        if config.credentials.is_none() {
+            s3_plain::check_keys(|name| std::env::var(name).ok())?;
         }
         let clock = Arc::new(Clock::default());
         let s3 = aws_sdk_s3::config::Builder::from(&sdk)

@@ -56,7 +56,7 @@ fn closed(seen: &Seen) {
     assert!(!seen.success, "{}", seen.log());
     assert_eq!(seen.job("gate"), ["failure"]);
     assert!(!seen.deployed, "{}", seen.log());
-    assert_eq!(seen.step("deploy", "Deploy"), [""; 0], "{}", seen.log());
+    assert_eq!(seen.job("deploy"), [""; 0], "{}", seen.log());
     assert_eq!(seen.output("gate", "passed"), "false");
     let summaries = seen.summaries();
     assert!(summaries[0].contains("deploy blocked"), "{summaries:?}");

@@ -246,6 +246,9 @@ fn base(input: &str, cluster: &str, remote: &str, endpoint: &str) -> BTreeMap<St
         base.insert("BACKUP_ACTION_REMOTE".to_owned(), remote.to_owned());
         base.insert("BACKUP_ACTION_S3_ENDPOINT".to_owned(), endpoint.to_owned());
     }
+    if input == "s3-kms-key-id" {
+        base.insert("BACKUP_ACTION_S3_SSE".to_owned(), "aws:kms".to_owned());
+    }
     if input.starts_with("email-") || input.starts_with("smtp-") {
         for (name, value) in [
             ("SMTP_URL", "smtp://127.0.0.1:1?tls=none"),
@@ -282,11 +285,65 @@ fn every_input_is_text_or_refused_by_name() {
             }
         }
         if form {
-            for value in WRONG {
+            // A list of spaces is an empty list: nothing was given.
+            let is_list = setting.is_some_and(|setting| setting.list);
+            for value in WRONG.iter().filter(|value| **value != " " || !is_list) {
                 judge(&action, input, value, &step.run(input, value), true);
             }
         }
     }
     // The test would prove nothing if every run ended at the door.
     assert!(accepted.contains_key("cluster"), "{accepted:?}");
+}
+
+/// The same through act, which fills in `${{ }}` itself: the value comes from outside, as the name of
+/// a branch or the message of a commit would. One step for each input.
+#[test]
+fn a_workflow_that_passes_hostile_text_on_runs_none_of_it() {
+    let test = "actions::inputs::act";
+    let action = action();
+    let mut text = String::from(
+        "name: it\non: push\njobs:\n  gate:\n    runs-on: ubuntu-24.04\n    steps:\n\
+         \x20     - uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd\n",
+    );
+    for input in action.inputs.keys() {
+        let local = if input == "local" {
+            ""
+        } else {
+            "          local: ${{ runner.temp }}/store\n"
+        };
+        text.push_str(&format!(
+            "      - id: {input}\n        name: {input}\n        continue-on-error: true\n        uses: ./\n\
+             \x20       with:\n          {input}: ${{{{ vars.VALUE }}}}\n{local}",
+        ));
+    }
+    let Some(workflow) = Workflow::of_text(test, &text) else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let canary = dir.path().join("CANARY");
+    let value = format!(
+        "'; touch {0}; ' \"; touch {0}; \" $(touch {0}) `touch {0}` ${{{{ secrets.CANARY }}}} ${{{{ toJSON(secrets) }}}}",
+        canary.display()
+    );
+    let seen = workflow
+        .var("VALUE", value)
+        .secret("CANARY", "c4n4ry-of-the-secrets")
+        .env("PGHOST", dir.path())
+        .run();
+    assert!(!canary.exists(), "{}", seen.log());
+    assert!(
+        !seen.text.contains("c4n4ry-of-the-secrets"),
+        "{}",
+        seen.log()
+    );
+    for input in action.inputs.keys() {
+        assert_eq!(seen.output(input, "passed"), "false", "{input}");
+        assert_eq!(
+            seen.step("gate", input),
+            ["failure"],
+            "{input}: {}",
+            seen.log()
+        );
+    }
 }
