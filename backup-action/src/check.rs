@@ -115,6 +115,8 @@ checks! {
     DiskSpace = "disk-space" in Preflight, default Block;
     /// Every store accepts, returns and refuses to overwrite a small object.
     StoreWritable = "store-writable" in Preflight, default Block;
+    /// The credentials of the S3 store are renewed, have no end, or end after the run.
+    CredentialsLifetime = "credentials-lifetime" in Preflight, default Warn;
     /// A drill of the last weeks restored a backup of this cluster and proved it.
     DrillFresh = "drill-fresh" in Preflight, default Warn;
     /// pg_dumpall ended with status 0.

@@ -198,7 +198,6 @@ fn claims(token: &str) -> Option<Value> {
     serde_json::from_slice(&bytes).ok()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,10 +257,7 @@ mod tests {
         let body = BASE64_URL_SAFE_NO_PAD
             .encode("{\"sub\":\"repo:a/b:environment:\\u001bprod\",\"aud\":\"x\"}");
         let minted = described(Secret::new(format!("e30.{body}.c2ln")));
-        assert_eq!(
-            minted.subject.as_deref(),
-            Some("repo:a/b:environment:prod")
-        );
+        assert_eq!(minted.subject.as_deref(), Some("repo:a/b:environment:prod"));
         assert_eq!(minted.audience.as_deref(), Some("x"));
         assert!(!format!("{minted:?}").contains(&body));
         assert_eq!(described(Secret::new("a.!.c")).subject, None);
@@ -294,7 +290,8 @@ mod tests {
                 let heard = String::from_utf8_lossy(&heard[..n]).to_lowercase();
                 assert!(heard.starts_with("get /c4nary?x=y&audience=a http/1.1\r\n"));
                 assert!(heard.contains("authorization: bearer c4nary\r\n"));
-                let answer = "HTTP/1.1 401 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\nc4nary";
+                let answer =
+                    "HTTP/1.1 401 No\r\nContent-Length: 6\r\nConnection: close\r\n\r\nc4nary";
                 client.write_all(answer.as_bytes()).unwrap();
                 if count == 1 {
                     break;

@@ -8,8 +8,8 @@ use crate::secret::Secret;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::http::{self, Response};
 use ureq::Body;
+use ureq::http::{self, Response};
 
 /// What is read of an answer.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024;

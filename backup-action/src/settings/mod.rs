@@ -2,6 +2,7 @@
 //! configuration file, its default and its text. `--help`, action.yml and the README table are
 //! made from this list; nothing else names a setting.
 
+mod aws;
 mod backup;
 mod github;
 mod history;
@@ -20,6 +21,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         history::SETTINGS,
         notify::SETTINGS,
         github::SETTINGS,
+        aws::SETTINGS,
     ]
     .concat()
 });

@@ -5,7 +5,9 @@ use super::s3_role::{AHEAD, RoleProvider};
 use aws_config::SdkConfig;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_sdk_s3::config::{Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient, SharedIdentityCache};
+use aws_sdk_s3::config::{
+    Credentials, IdentityCache, SharedCredentialsProvider, SharedHttpClient, SharedIdentityCache,
+};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -129,15 +131,24 @@ mod tests {
         let soon = Some(std::time::SystemTime::now());
         assert_eq!(life(&keys(None, None), &[own]), CredentialsLife::Endless);
         assert_eq!(life(&keys(Some("t"), soon), &[]), CredentialsLife::Renewed);
-        assert_eq!(life(&keys(Some("t"), None), &[own]), CredentialsLife::Unknown);
+        assert_eq!(
+            life(&keys(Some("t"), None), &[own]),
+            CredentialsLife::Unknown
+        );
         assert_eq!(
             life(&keys(Some("t"), None), &[own, says]),
             CredentialsLife::Until(end.parse().unwrap())
         );
         // The variable speaks of other credentials, or says nothing that can be read.
         let other = ("AWS_ACCESS_KEY_ID", "ASIA");
-        assert_eq!(life(&keys(Some("t"), None), &[other, says]), CredentialsLife::Unknown);
+        assert_eq!(
+            life(&keys(Some("t"), None), &[other, says]),
+            CredentialsLife::Unknown
+        );
         let vague = ("AWS_CREDENTIAL_EXPIRATION", "soon");
-        assert_eq!(life(&keys(Some("t"), None), &[own, vague]), CredentialsLife::Unknown);
+        assert_eq!(
+            life(&keys(Some("t"), None), &[own, vague]),
+            CredentialsLife::Unknown
+        );
     }
 }

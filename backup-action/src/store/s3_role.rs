@@ -12,10 +12,10 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::Client;
 use aws_sdk_sts::operation::assume_role_with_web_identity::{
     AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
 };
-use aws_sdk_sts::Client;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -39,8 +39,7 @@ pub trait WebIdentity: Debug + Send + Sync {
 }
 
 /// What [`WebIdentity::token`] gives.
-pub type TokenFuture<'a> =
-    Pin<Box<dyn Future<Output = anyhow::Result<IdentityToken>> + Send + 'a>>;
+pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = anyhow::Result<IdentityToken>> + Send + 'a>>;
 
 /// A token, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -248,7 +247,9 @@ impl ProvideCredentials for RoleProvider {
         Self: 'a,
     {
         future::ProvideCredentials::new(async move {
-            self.provide().await.map_err(CredentialsError::provider_error)
+            self.provide()
+                .await
+                .map_err(CredentialsError::provider_error)
         })
     }
 }

@@ -2,6 +2,7 @@
 //! questions it asks are in the files beside this one.
 
 mod before;
+mod credentials_lifetime;
 mod drill_fresh;
 mod record;
 mod retention_in_time;
@@ -168,7 +169,13 @@ async fn preflight(
     let Some(server) = found.server else {
         let reachable = before::store_writable(journal, probes);
         // What still protects matters most when nothing new can be made.
-        before::last_good(journal, reachable).await;
+        let last = before::last_good(journal, reachable).await;
+        journal.check(credentials_lifetime::ask(
+            stores,
+            last.as_ref(),
+            config.timeout,
+            config.severities.of(CheckId::CredentialsLifetime),
+        ));
         return Ok(None);
     };
     journal.server_ahead = Some(server.facts.clock_ahead);
@@ -189,11 +196,17 @@ async fn preflight(
         config.severities.of(CheckId::DrillFresh),
     )
     .await;
-    let last_bytes = before::last_good(journal, reachable).await;
+    let last = before::last_good(journal, reachable).await;
+    journal.check(credentials_lifetime::ask(
+        stores,
+        last.as_ref(),
+        config.timeout,
+        config.severities.of(CheckId::CredentialsLifetime),
+    ));
     before::disk_space(
         journal,
         stores,
-        last_bytes,
+        last.map(|last| last.archive.archive_bytes),
         server.facts.total_bytes,
         config.severities.of(CheckId::DiskSpace),
     )
