@@ -253,3 +253,116 @@ impl ProvideCredentials for RoleProvider {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_config::BehaviorVersion;
+    use aws_sdk_s3::config::Region;
+    use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    use std::sync::Mutex as Lock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Debug, Default)]
+    struct Somebody {
+        asked: AtomicUsize,
+        refuses: bool,
+        hidden: Lock<Vec<Secret>>,
+    }
+
+    impl WebIdentity for Somebody {
+        fn token(&self) -> TokenFuture<'_> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                if self.refuses {
+                    return Err(Explained::new("no token", "Ask later.").into());
+                }
+                Ok(IdentityToken {
+                    token: Secret::new("c4nary"),
+                    subject: None,
+                    audience: None,
+                })
+            })
+        }
+
+        fn hide(&self, secrets: &[Secret]) {
+            self.hidden.lock().unwrap().extend_from_slice(secrets);
+        }
+    }
+
+    async fn provider(identity: &Arc<Somebody>, endpoint: &str) -> RoleProvider {
+        let mut config = S3Config::parse("s3://bucket").unwrap();
+        config.timeouts.attempt = Duration::from_millis(200);
+        config.timeouts.attempts = 2;
+        config.timeouts.backoff = Duration::from_millis(1);
+        config.timeouts.max_backoff = Duration::from_millis(10);
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .http_client(http)
+            .endpoint_url(endpoint)
+            .no_credentials()
+            .load()
+            .await;
+        let role = RoleToAssume {
+            arn: "arn:aws:iam::123456789012:role/gate".to_owned(),
+            session: "backup-action".to_owned(),
+            identity: Arc::<Somebody>::clone(identity),
+        };
+        RoleProvider::new(role, &config, &sdk)
+    }
+
+    fn kept(renew: i64, end: i64) -> Kept {
+        let at = |seconds: i64| match u64::try_from(seconds) {
+            Ok(later) => SystemTime::now() + Duration::from_secs(later),
+            Err(_) => SystemTime::now() - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        Kept {
+            credentials: Credentials::new("OLD", "s", None, Some(at(end)), "test"),
+            expires: at(end),
+            renew_from: at(renew),
+        }
+    }
+
+    #[tokio::test]
+    async fn old_credentials_serve_while_they_live_and_no_longer() {
+        let identity = Arc::new(Somebody {
+            refuses: true,
+            ..Somebody::default()
+        });
+        let provider = provider(&identity, "http://127.0.0.1:9").await;
+        let asked = || identity.asked.load(Ordering::Relaxed);
+        *provider.kept.lock().await = Some(kept(100, 200));
+        assert_eq!(provider.provide().await.unwrap().access_key_id(), "OLD");
+        assert_eq!(asked(), 0);
+        *provider.kept.lock().await = Some(kept(-1, 200));
+        assert_eq!(provider.provide().await.unwrap().access_key_id(), "OLD");
+        assert_eq!(asked(), 1);
+        // Not again for each request.
+        assert_eq!(provider.provide().await.unwrap().access_key_id(), "OLD");
+        assert_eq!(asked(), 1);
+        *provider.kept.lock().await = Some(kept(-2, -1));
+        let error = provider.provide().await.unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.hint()),
+            ("no token", "Ask later.")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_silent_sts_is_not_waited_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let identity = Arc::new(Somebody::default());
+        let provider = provider(&identity, &endpoint).await;
+        let error = provider.provide().await.unwrap_err();
+        assert!(
+            error.to_string().contains("did not answer in time"),
+            "{error}"
+        );
+        assert_eq!(*identity.hidden.lock().unwrap(), [Secret::new("c4nary")]);
+        assert!(!format!("{provider:?}").contains("c4nary"));
+    }
+}
