@@ -19,6 +19,7 @@ mod s3_config;
 mod s3_copy;
 mod s3_credentials;
 mod s3_error;
+mod s3_identity;
 mod s3_multipart;
 mod s3_put;
 mod s3_read;
@@ -34,7 +35,7 @@ pub use probe::{Capabilities, Checksums};
 pub use s3_bucket::{Bucket, LifecycleRule};
 pub use s3_config::{S3Config, S3Credentials, Sse, Timeouts};
 pub use s3_credentials::{CredentialsInfo, CredentialsLife};
-pub use s3_role::{IdentityToken, RoleToAssume, TokenFuture, WebIdentity};
+pub use s3_identity::{IdentityToken, RoleToAssume, TokenFuture, WebIdentity};
 pub use upkeep::{Copied, CopyRequest, Held, Standing, Unfinished};
 
 use anyhow::Result;

@@ -1,7 +1,7 @@
 //! What a user says about an S3 store, checked before anything is asked of it. No I/O.
 
 use super::Key;
-use super::s3_role::RoleToAssume;
+use super::s3_identity::RoleToAssume;
 use crate::error::Usage;
 use crate::secret::Secret;
 use anyhow::Result;

@@ -2,6 +2,7 @@
 //! run lasts. Where the token comes from is not known here.
 
 use super::s3_config::S3Config;
+use super::s3_identity::{IdentityToken, RoleToAssume};
 use crate::error::{self, Explained};
 use crate::secret::{Secret, redact};
 use aws_config::SdkConfig;
@@ -16,10 +17,6 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::operation::assume_role_with_web_identity::{
     AssumeRoleWithWebIdentityError, AssumeRoleWithWebIdentityOutput,
 };
-use std::fmt::Debug;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
@@ -28,40 +25,6 @@ pub(super) const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// After a failed renewal the old ones, while they live, serve so long before it is tried again.
 const AGAIN: Duration = Duration::from_secs(20);
-
-/// Says who we are, to somebody who trusts those who say it.
-pub trait WebIdentity: Debug + Send + Sync {
-    /// A new token.
-    fn token(&self) -> TokenFuture<'_>;
-
-    /// Secrets that were made just now, before they are used: they must not be shown.
-    fn hide(&self, secrets: &[Secret]);
-}
-
-/// What [`WebIdentity::token`] gives.
-pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = anyhow::Result<IdentityToken>> + Send + 'a>>;
-
-/// A token, and what it says of itself.
-#[derive(Clone, Debug)]
-pub struct IdentityToken {
-    /// The token.
-    pub token: Secret,
-    /// Whom it names.
-    pub subject: Option<String>,
-    /// For whom it is.
-    pub audience: Option<String>,
-}
-
-/// The role, and who assumes it.
-#[derive(Clone, Debug)]
-pub struct RoleToAssume {
-    /// `arn:aws:iam::123456789012:role/name`.
-    pub arn: String,
-    /// What CloudTrail shows: 2 to 64 letters, digits and `+=,.@-`.
-    pub session: String,
-    /// Who.
-    pub identity: Arc<dyn WebIdentity>,
-}
 
 /// Gives the role's credentials, and renews them.
 #[derive(Debug)]
@@ -256,10 +219,12 @@ impl ProvideCredentials for RoleProvider {
 
 #[cfg(test)]
 mod tests {
+    use super::super::s3_identity::{TokenFuture, WebIdentity};
     use super::*;
     use aws_config::BehaviorVersion;
     use aws_sdk_s3::config::Region;
     use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+    use std::sync::Arc;
     use std::sync::Mutex as Lock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
