@@ -117,6 +117,8 @@ checks! {
     StoreWritable = "store-writable" in Preflight, default Block;
     /// No other gate or prune is writing into a store; this run holds the lock of each until its end.
     StoreUnlocked = "store-unlocked" in Preflight, default Block;
+    /// The credentials of the S3 store are renewed, have no end, or end after the run.
+    CredentialsLifetime = "credentials-lifetime" in Preflight, default Warn;
     /// A drill of the last weeks restored a backup of this cluster and proved it.
     DrillFresh = "drill-fresh" in Preflight, default Warn;
     /// pg_dumpall ended with status 0.

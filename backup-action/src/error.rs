@@ -26,6 +26,11 @@ impl Explained {
         }
     }
 
+    /// The next step to take.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+
     /// An error with a cause below it. The message must not repeat the cause's text.
     pub fn caused_by(self, source: anyhow::Error) -> Self {
         Self {

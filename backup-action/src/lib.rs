@@ -56,5 +56,6 @@ pub mod archive;
 // What everything stands on.
 pub mod check;
 pub mod error;
+pub mod http;
 pub mod process;
 pub mod secret;

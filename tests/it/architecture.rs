@@ -29,7 +29,7 @@ const FLOORS: &[&[&str]] = &[
     &["manifest"],
     &["proof"],
     &["archive"],
-    &["check", "process"],
+    &["check", "process", "http"],
     &["error", "secret"],
 ];
 

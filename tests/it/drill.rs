@@ -15,15 +15,15 @@ use std::path::Path;
 
 /// A drill of the world's newest backup, in a server of this machine.
 pub(crate) fn drill(world: &World) -> Run {
-    local(world.run("drill"), world.cluster)
+    drill_in(world.run("drill"), world.cluster)
 }
 
 /// A drill of a file.
 fn drill_file(file: &Path, cluster: &Cluster) -> Run {
-    local(Run::new("drill").arg(file), cluster)
+    drill_in(Run::new("drill").arg(file), cluster)
 }
 
-fn local(run: Run, cluster: &Cluster) -> Run {
+pub(crate) fn drill_in(run: Run, cluster: &Cluster) -> Run {
     run.args(&["--engine", "local"])
         .env("BACKUP_ACTION_PG_BIN_DIR", &cluster.bin_dir)
 }

@@ -3,6 +3,7 @@
 
 mod annotate;
 mod answer;
+mod aws;
 mod clusters;
 mod damage;
 mod deployment;

@@ -1,5 +1,6 @@
 //! The configured stores, and the backups in them. Only what has a manifest is a backup.
 
+use super::aws;
 use crate::archive::index::to_hex;
 use crate::config::{Config, Remote};
 use crate::error::{Explained, Usage};
@@ -31,7 +32,9 @@ pub(crate) async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
         stores.push(Store::open_dir(&dir).await?);
     }
     if let Some(remote) = &config.remote {
-        stores.push(Store::open_s3(s3_config(remote)?).await?);
+        let mut remote = s3_config(remote)?;
+        aws::named(&config.aws, &mut remote)?;
+        stores.push(Store::open_s3(remote).await?);
     }
     if stores.is_empty() {
         return Err(Usage::new("no store is named")

@@ -2,6 +2,7 @@
 //! so that an error names the flag, the variable or the key.
 
 mod address;
+mod aws;
 mod drill;
 mod form;
 mod github;
@@ -14,6 +15,7 @@ mod retention;
 mod values;
 
 pub use address::{HttpAddress, SmtpAddress, SmtpSecurity};
+pub use aws::AwsConfig;
 pub use drill::{Acknowledged, DefectKind, DrillConfig, Expected, OncePer, Question};
 pub use github::GitHubConfig;
 pub use history::{HistoryConfig, Since};
@@ -51,6 +53,8 @@ pub struct Config {
     pub local: Option<PathBuf>,
     /// The S3 store.
     pub remote: Option<Remote>,
+    /// Its credentials.
+    pub aws: AwsConfig,
     /// Where PostgreSQL's programs are.
     pub pg_bin_dir: Option<PathBuf>,
     /// The user of the operating system that runs them.
@@ -199,6 +203,7 @@ impl Config {
             cluster: values.text("cluster")?,
             local: values.text("local")?.map(PathBuf::from),
             remote: remote(&values)?,
+            aws: AwsConfig::resolve(&values)?,
             pg_bin_dir: values.text("pg-bin-dir")?.map(PathBuf::from),
             sudo_user: values.text("sudo-user")?,
             reach: ReachConfig::resolve(&values)?,

@@ -12,6 +12,7 @@ mod conformance;
 pub mod deployment;
 pub mod event;
 pub mod migrations;
+pub mod oidc;
 pub mod output;
 pub mod pulls;
 pub mod runner;

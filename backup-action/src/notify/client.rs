@@ -1,24 +1,18 @@
-//! One request by HTTP. Goes where it was told and nowhere else: no redirect is followed. Through the
-//! proxy of the environment (HTTPS_PROXY, NO_PROXY), trusting the certificates of this machine
-//! (SSL_CERT_FILE).
+//! One request by HTTP, and what its answer means for a message.
 
 use super::outcome::{Again, Failure, words};
 use super::retry::no_answer;
 use crate::config::HttpAddress;
+use crate::http::agent;
 use crate::secret::Secret;
 use std::io::Read;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-use ureq::config::Config;
+use ureq::Body;
 use ureq::http::{self, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
-use ureq::{Agent, Body};
 
 /// What is read of an answer.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024;
-
-/// How long the rest of an answer may take once its status is known.
-const REST: Duration = Duration::from_secs(2);
 
 /// A request.
 pub(super) struct Request {
@@ -77,37 +71,6 @@ fn exchange(request: &Request, limit: Duration) -> Result<String, Failure> {
         Ok(response) => judge(response),
         Err(error) => Err(failure(error, limit)),
     }
-}
-
-fn agent(limit: Duration) -> Agent {
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::Specific(roots()))
-        .build();
-    Config::builder()
-        .timeout_global(Some(limit))
-        .timeout_recv_body(Some(REST))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .user_agent(concat!("backup-action/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls)
-        .build()
-        .new_agent()
-}
-
-/// The certificates that this machine trusts, read once.
-fn roots() -> Arc<Vec<Certificate<'static>>> {
-    static ROOTS: OnceLock<Arc<Vec<Certificate<'static>>>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let found = rustls_native_certs::load_native_certs().certs;
-        let owned = |der: &rustls::pki_types::CertificateDer<'_>| {
-            Certificate::from_der(der.as_ref()).to_owned()
-        };
-        Arc::new(found.iter().map(owned).collect())
-    });
-    Arc::clone(roots)
 }
 
 fn judge(mut response: Response<Body>) -> Result<String, Failure> {

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+/// Variables of the runner that no child gets: they are the right to speak for this job.
+const OF_THE_RUNNER: &[&str] = &["ACTIONS_ID_TOKEN_REQUEST_", "ACTIONS_RUNTIME_"];
+
 /// A child to be started. `Display` shows program and arguments, never the environment.
 #[derive(Clone, Debug)]
 pub struct Command {
@@ -142,8 +145,9 @@ impl Command {
             }
         };
         for (key, _) in std::env::vars_os() {
+            let mut scrubbed = OF_THE_RUNNER.iter().chain(&self.scrubbed_prefixes);
             if let Some(name) = key.to_str()
-                && self.scrubbed_prefixes.iter().any(|p| name.starts_with(p))
+                && scrubbed.any(|prefix| name.starts_with(prefix))
             {
                 command.env_remove(key);
             }

@@ -2,6 +2,7 @@
 //! configuration file, its default and its text. `--help`, action.yml and the README table are
 //! made from this list; nothing else names a setting.
 
+mod aws;
 mod backup;
 mod github;
 mod headings;
@@ -29,6 +30,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         notify::SETTINGS,
         github::SETTINGS,
         workflow::SETTINGS,
+        aws::SETTINGS,
     ]
     .concat()
 });

@@ -18,11 +18,14 @@ mod s3_abort;
 mod s3_bucket;
 mod s3_config;
 mod s3_copy;
+mod s3_credentials;
 mod s3_error;
+mod s3_identity;
 mod s3_multipart;
 mod s3_plain;
 mod s3_put;
 mod s3_read;
+mod s3_role;
 mod s3_state;
 mod s3_unfinished;
 mod s3_upload;
@@ -34,6 +37,8 @@ pub use keys::{BackupKeys, Key};
 pub use probe::{Capabilities, Checksums};
 pub use s3_bucket::{Bucket, LifecycleRule};
 pub use s3_config::{S3Config, S3Credentials, Sse, Timeouts};
+pub use s3_credentials::{CredentialsInfo, CredentialsLife};
+pub use s3_identity::{IdentityToken, RoleToAssume, TokenFuture, WebIdentity};
 pub use upkeep::{Copied, CopyRequest, Held, Standing, Unfinished};
 
 use anyhow::Result;
@@ -125,6 +130,14 @@ impl Store {
     pub async fn open_dir(path: &Path) -> Result<Store> {
         let dir = dir::DirStore::open(path).await?;
         Ok(Store(Arc::new(Backend::Dir(dir))))
+    }
+
+    /// Whose credentials an S3 store uses, and how long they live; none for a directory.
+    pub fn credentials(&self) -> Option<&CredentialsInfo> {
+        match &*self.0 {
+            Backend::Dir(_) => None,
+            Backend::S3(s3) => Some(&s3.credentials),
+        }
     }
 
     /// The store under an S3 prefix. Finds credentials; asks the store nothing yet.

@@ -9,6 +9,7 @@
 use super::Key;
 use super::error::{StoreErrorKind, store_error_from};
 use super::s3_config::{S3Config, Sse};
+use super::s3_credentials::{self, CredentialsInfo};
 use super::s3_error::{self, Call, NO_CREDENTIALS, is_garbled};
 use super::s3_plain;
 use crate::archive::index::to_hex;
@@ -24,7 +25,7 @@ use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef
 use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    ConfigBag, Credentials, Intercept, ProvideCredentials, Region, RequestChecksumCalculation,
+    ConfigBag, Intercept, ProvideCredentials, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
@@ -51,6 +52,7 @@ impl std::ops::Deref for S3Store {
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) config: S3Config,
+    pub(super) credentials: CredentialsInfo,
     /// Whether `If-None-Match` is sent; the probe clears it where it is refused or ignored.
     pub(super) conditional_writes: AtomicBool,
     /// Whether CRC-64/NVME is sent; the probe clears it where it is refused.
@@ -81,7 +83,8 @@ impl S3Store {
             )
         };
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(http)
+            .http_client(http.clone())
+            .identity_cache(s3_credentials::cache())
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(timeouts.attempts.max(1))
@@ -98,24 +101,15 @@ impl S3Store {
             // Not the default chain: it asks the metadata service of a cloud that is not there.
             (None, true) => loader.region(
                 RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-                    .or_else(ProfileFileRegionProvider::new())
+                    .or_else(profile_region(&config))
                     .or_else("us-east-1"),
             ),
             (None, false) => loader,
         };
-        if let Some(endpoint) = &config.endpoint {
-            loader = loader.endpoint_url(endpoint);
+        if let Some(profile) = &config.profile {
+            loader = loader.profile_name(profile);
         }
-        if let Some(keys) = &config.credentials {
-            loader = loader.credentials_provider(Credentials::new(
-                &keys.access_key_id,
-                keys.secret_access_key.expose(),
-                keys.session_token.as_ref().map(|t| t.expose().to_owned()),
-                None,
-                "configuration",
-            ));
-        }
-        let sdk = loader.load().await;
+        let mut sdk = loader.load().await;
         if sdk.region().is_none() {
             return Err(Usage::new("the region of the remote store is not known")
                 .hint("Set AWS_REGION to the bucket's region.")
@@ -124,11 +118,18 @@ impl S3Store {
         if let Some(region) = sdk.region() {
             s3_plain::check_region(region.as_ref())?;
         }
-        if config.credentials.is_none() {
+        if let Some(named) = s3_credentials::named(&config, &sdk, &http) {
+            sdk = sdk.into_builder().credentials_provider(named).build();
+        } else if config.credentials.is_none() {
             s3_plain::check_keys(|name| std::env::var(name).ok())?;
         }
         let clock = Arc::new(Clock::default());
-        let s3 = aws_sdk_s3::config::Builder::from(&sdk)
+        // The endpoint is the store's alone: STS has its own address.
+        let mut s3 = aws_sdk_s3::config::Builder::from(&sdk);
+        if let Some(endpoint) = &config.endpoint {
+            s3 = s3.endpoint_url(endpoint);
+        }
+        let s3 = s3
             .force_path_style(config.path_style)
             // The SDK's bucket of retry tokens is shared by the whole process and empties in a bad
             // hour; our attempts are counted per request.
@@ -139,27 +140,28 @@ impl S3Store {
             )
             .interceptor(DateWatch(Arc::clone(&clock)))
             .build();
-        let store = Self(Arc::new(Inner {
-            client: Client::from_conf(s3),
-            config,
-            conditional_writes: AtomicBool::new(true),
-            checksums: AtomicBool::new(true),
-            sums_believed: AtomicBool::new(true),
-            clock,
-        }));
         let provider = sdk
             .credentials_provider()
             .context("no provider of credentials")?;
-        provider.provide_credentials().await.map_err(|error| {
+        let found = provider.provide_credentials().await.map_err(|error| {
             store_error_from(
                 StoreErrorKind::Credentials,
-                format!("could not find credentials for {}", store.url(None)),
+                format!("could not find credentials for s3://{}", config.bucket),
                 NO_CREDENTIALS,
                 // The error's own text names sources, never values.
                 anyhow::Error::new(error),
             )
         })?;
-        Ok(store)
+        let credentials = s3_credentials::info(&config, &found, &|name| std::env::var(name).ok());
+        Ok(Self(Arc::new(Inner {
+            client: Client::from_conf(s3),
+            config,
+            credentials,
+            conditional_writes: AtomicBool::new(true),
+            checksums: AtomicBool::new(true),
+            sums_believed: AtomicBool::new(true),
+            clock,
+        })))
     }
 
     /// The same store, which asks for another storage class.
@@ -171,6 +173,7 @@ impl S3Store {
                 storage_class: class,
                 ..self.config.clone()
             },
+            credentials: self.credentials.clone(),
             conditional_writes: copied(&self.conditional_writes),
             checksums: copied(&self.checksums),
             sums_believed: copied(&self.sums_believed),
@@ -281,6 +284,15 @@ pub(super) fn nonce() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).context("could not get random bytes")?;
     Ok(to_hex(&bytes))
+}
+
+fn profile_region(config: &S3Config) -> ProfileFileRegionProvider {
+    match &config.profile {
+        Some(profile) => ProfileFileRegionProvider::builder()
+            .profile_name(profile)
+            .build(),
+        None => ProfileFileRegionProvider::new(),
+    }
 }
 
 fn deadlines(config: &S3Config, attempt: Duration) -> TimeoutConfig {

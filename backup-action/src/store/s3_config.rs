@@ -1,6 +1,7 @@
 //! What a user says about an S3 store, checked before anything is asked of it. No I/O.
 
 use super::Key;
+use super::s3_identity::RoleToAssume;
 use crate::error::Usage;
 use crate::secret::Secret;
 use anyhow::Result;
@@ -35,6 +36,10 @@ pub struct S3Config {
     pub list_page: Option<i32>,
     /// Keys to use instead of the environment's, profile's or role's.
     pub credentials: Option<S3Credentials>,
+    /// A role to assume instead.
+    pub role: Option<RoleToAssume>,
+    /// A profile to use instead, before the environment's keys.
+    pub profile: Option<String>,
 }
 
 /// Server-side encryption.
@@ -160,6 +165,8 @@ impl S3Config {
             max_copy_bytes: 5 * 1024 * 1024 * 1024,
             list_page: None,
             credentials: None,
+            role: None,
+            profile: None,
         })
     }
 

@@ -3,6 +3,7 @@
 
 use super::error::{StoreErrorKind, store_error, store_error_from};
 use super::s3_config::S3Config;
+use crate::error::Explained;
 use anyhow::anyhow;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -168,7 +169,7 @@ fn explain_no_answer(
         return store_error_from(
             StoreErrorKind::Credentials,
             what,
-            NO_CREDENTIALS,
+            explained_hint(error).unwrap_or(NO_CREDENTIALS),
             anyhow!("no usable credentials: {text}"),
         );
     }
@@ -187,6 +188,18 @@ fn explain_no_answer(
         hint,
         anyhow!("{}: {text}", endpoint(config)),
     )
+}
+
+/// The hint of ours somewhere below the SDK's errors, as that of a role that could not be assumed.
+fn explained_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(explained) = cause.downcast_ref::<Explained>() {
+            return Some(explained.hint());
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// The store said no.
@@ -220,9 +233,7 @@ fn explain_no(
         ),
         ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => (
             StoreErrorKind::Credentials,
-            "The session token is expired or wrong. Ask for credentials that live longer than the backup \
-             (role-duration-seconds), or fetch them right before it."
-                .to_owned(),
+            expired(config).to_owned(),
         ),
         ("RequestTimeTooSkewed", _) => (
             StoreErrorKind::Credentials,
@@ -289,12 +300,25 @@ fn arn(config: &S3Config, call: Call) -> String {
     }
 }
 
+/// What to do about a session token that the store does not take (any more).
+fn expired(config: &S3Config) -> &'static str {
+    if config.role.is_some() {
+        "The credentials of the role were made for this run and are renewed in time: set the clock of \
+         this machine by NTP, and check that nobody revoked the role's sessions."
+    } else {
+        "The session token has expired, or is wrong. In a workflow let this program renew it: \
+         --aws-role-to-assume ARN instead of aws-actions/configure-aws-credentials. Else raise \
+         role-duration-seconds there (and the role's own limit: aws iam update-role --role-name NAME \
+         --max-session-duration 14400), or fetch the credentials right before this."
+    }
+}
+
 fn endpoint(config: &S3Config) -> &str {
     config.endpoint.as_deref().unwrap_or("Amazon S3")
 }
 
 pub(super) const NO_CREDENTIALS: &str = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or let the job assume a role \
-     (aws-actions/configure-aws-credentials).";
+     (--aws-role-to-assume ARN, with the permission id-token: write).";
 
 /// An answer with status 200 that is not the store's.
 pub(super) fn nonsense(call: Call, target: &str, why: &str) -> anyhow::Error {
@@ -321,7 +345,7 @@ fn said<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> String {
     }
 }
 
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -337,7 +361,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     tame(&text)
 }
 
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(400)

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     SlowDown503,
     /// Answered 403 AccessDenied.
     Forbidden403,
+    /// Answered 400 ExpiredToken.
+    Expired400,
     /// Answered 404 NoSuchKey.
     NotFound404,
     /// The connection ends without an answer; the server never sees the request.
@@ -81,6 +83,8 @@ pub(crate) struct Seen {
     pub(crate) fault: Option<Fault>,
     /// The `Range` header, such as `bytes=0-99`.
     pub(crate) range: Option<String>,
+    /// The access key that signed.
+    pub(crate) access_key: Option<String>,
 }
 
 /// Which requests a fault is for.
@@ -175,6 +179,7 @@ struct Request {
     method: String,
     target: String,
     range: Option<String>,
+    access_key: Option<String>,
     /// Without `Expect` and `Connection`, neither of which is signed.
     head: Vec<u8>,
     body: Vec<u8>,
@@ -210,6 +215,7 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
             action,
             fault,
             range: request.range.clone(),
+            access_key: request.access_key.clone(),
         });
         fault
     };
@@ -219,6 +225,7 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
         Some(Fault::Status500) => client.write_all(&error(500, "InternalError"))?,
         Some(Fault::SlowDown503) => client.write_all(&error(503, "SlowDown"))?,
         Some(Fault::Forbidden403) => client.write_all(&error(403, "AccessDenied"))?,
+        Some(Fault::Expired400) => client.write_all(&error(400, "ExpiredToken"))?,
         Some(Fault::NotFound404) => client.write_all(&error(404, "NoSuchKey"))?,
         Some(Fault::Ok200WithErrorBody) => client.write_all(&error(200, "InternalError"))?,
         Some(Fault::Date(date)) => client.write_all(&dated(&forward(&request)?, date))?,
@@ -296,7 +303,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
     let target = first.next().unwrap_or_default().to_owned();
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     let mut length = 0;
-    let mut range = None;
+    let (mut range, mut access_key) = (None, None);
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         match name.to_ascii_lowercase().as_str() {
@@ -304,6 +311,10 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
             "expect" => {
                 client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                 continue;
+            }
+            "authorization" => {
+                let credential = value.split_once("Credential=").map(|(_, rest)| rest);
+                access_key = credential.and_then(|rest| Some(rest.split_once('/')?.0.to_owned()));
             }
             "range" => range = Some(value.trim().to_owned()),
             "content-length" => length = value.trim().parse().unwrap_or(0),
@@ -323,6 +334,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
         method,
         target,
         range,
+        access_key,
         head: head.into_bytes(),
         body,
     }))

@@ -63,9 +63,9 @@ async fn probe(store: &Store, cleanup: &Cleanup) -> anyhow::Result<String> {
     Ok(capabilities.to_string())
 }
 
-/// Finds the newest verified backup of this cluster in `stores`, for the journal; returns the size
-/// of its archive. That of another cluster protects nobody here.
-pub(super) async fn last_good(journal: &mut Journal, stores: Vec<Store>) -> Option<u64> {
+/// Finds the newest verified backup of this cluster in `stores`, for the journal, and returns it.
+/// That of another cluster protects nobody here.
+pub(super) async fn last_good(journal: &mut Journal, stores: Vec<Store>) -> Option<Manifest> {
     let cluster = journal.cluster_id();
     let mut newest: Option<(Store, Manifest)> = None;
     for store in stores {
@@ -96,13 +96,13 @@ pub(super) async fn last_good(journal: &mut Journal, stores: Vec<Store>) -> Opti
     }
     let (store, manifest) = newest?;
     journal.last_good = Some(LastGood {
-        key: manifest.archive_key,
+        key: manifest.archive_key.clone(),
         finished_at: manifest.finished_at,
         age_seconds: 0,
         tier: store.tier().to_string(),
         archive_bytes: manifest.archive.archive_bytes,
     });
-    Some(manifest.archive.archive_bytes)
+    Some(manifest)
 }
 
 /// One answer over all stores; returns the stores that can be read.

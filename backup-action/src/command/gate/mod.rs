@@ -2,6 +2,7 @@
 //! questions it asks are in the files beside this one.
 
 mod before;
+mod credentials_lifetime;
 mod drill_fresh;
 mod names;
 mod record;
@@ -190,7 +191,13 @@ async fn preflight(
     journal.checks.splice(0..0, found.checks);
     let Some(server) = found.server else {
         // What still protects matters most when nothing new can be made.
-        before::last_good(journal, reachable).await;
+        let last = before::last_good(journal, reachable).await;
+        journal.check(credentials_lifetime::ask(
+            stores,
+            last.as_ref(),
+            config.timeout,
+            config.severities.of(CheckId::CredentialsLifetime),
+        ));
         return Ok(None);
     };
     journal.server_ahead = Some(server.facts.clock_ahead);
@@ -210,11 +217,17 @@ async fn preflight(
         config.severities.of(CheckId::DrillFresh),
     )
     .await;
-    let last_bytes = before::last_good(journal, reachable).await;
+    let last = before::last_good(journal, reachable).await;
+    journal.check(credentials_lifetime::ask(
+        stores,
+        last.as_ref(),
+        config.timeout,
+        config.severities.of(CheckId::CredentialsLifetime),
+    ));
     before::disk_space(
         journal,
         stores,
-        last_bytes,
+        last.map(|last| last.archive.archive_bytes),
         server.facts.total_bytes,
         config.severities.of(CheckId::DiskSpace),
     )
