@@ -11,6 +11,7 @@ mod architecture;
 mod drill;
 mod gate;
 mod history;
+mod install;
 mod notify;
 mod postgres;
 mod proof;
