@@ -374,7 +374,7 @@ fn the_bootstrap_refuses_with_a_reason() {
         ),
         (
             &[("BACKUP_ACTION_COMMAND", "gate; true")],
-            "not the name of a command",
+            "input command cannot be used",
         ),
         (
             &[("BACKUP_ACTION_BIN_PATH", "/etc/passwd")],

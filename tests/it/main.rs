@@ -13,6 +13,7 @@ mod drill;
 mod gate;
 mod history;
 mod lock;
+mod install;
 mod notify;
 mod postgres;
 mod proof;

@@ -15,11 +15,14 @@ mod cluster;
 mod codegen;
 mod counts;
 mod demo;
+mod dist;
+mod elf;
 mod gate;
 mod image;
 mod measure;
 mod paths;
 mod proc;
+mod release;
 mod s3;
 mod sample;
 mod setup;
@@ -54,6 +57,10 @@ enum Task {
     Codegen(codegen::Args),
     /// Make an image with PostgreSQL for the tests, without a registry
     Image(image::Args),
+    /// Build the program as it is released, with checksums and its list of dependencies
+    Dist(dist::Args),
+    /// Write support/release.json, or check that a commit can be released
+    Release(release::Args),
     /// Find or install what the other tasks need
     Setup,
 }
@@ -67,6 +74,8 @@ fn main() -> ExitCode {
         Task::BenchRestore(args) => bench_restore::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Image(args) => image::run(&args),
+        Task::Dist(args) => dist::run(&args),
+        Task::Release(args) => release::run(&args),
         Task::Setup => setup::show(),
     };
     match done {

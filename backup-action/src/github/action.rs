@@ -47,7 +47,7 @@ const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
     (
         "command",
         "gate",
-        "The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`.",
+        "The command to run: `gate`, `verify`, `drill`, `verify-receipt`, `annotate`, `prune`, `history` or `doctor`.",
     ),
     (
         "backup",
@@ -58,6 +58,21 @@ const BOOTSTRAP_INPUTS: &[(&str, &str, &str)] = &[
         "bin-path",
         "",
         "A backup-action program on the runner, used as it is: for runners without a network.",
+    ),
+    (
+        "verify-attestation",
+        "auto",
+        "Whether `gh` checks that this repository's release workflow built the program: `true` at every use, `false` never, `auto` for downloads where `gh` can. The SHA-256 is always checked.",
+    ),
+    (
+        "download-base",
+        "",
+        "The address of a directory with copies of the released programs, instead of github.com; the SHA-256 is still checked.",
+    ),
+    (
+        "download-timeout",
+        "300",
+        "How long the download of the program may take, in seconds.",
     ),
 ];
 
@@ -293,7 +308,7 @@ mod tests {
 
             inputs:
               command:
-                description: 'The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`.'
+                description: 'The command to run: `gate`, `verify`, `drill`, `verify-receipt`, `annotate`, `prune`, `history` or `doctor`.'
                 required: false
                 default: 'gate'
               backup:
@@ -304,6 +319,18 @@ mod tests {
                 description: 'A backup-action program on the runner, used as it is: for runners without a network.'
                 required: false
                 default: ''
+              verify-attestation:
+                description: 'Whether `gh` checks that this repository''s release workflow built the program: `true` at every use, `false` never, `auto` for downloads where `gh` can. The SHA-256 is always checked.'
+                required: false
+                default: 'auto'
+              download-base:
+                description: 'The address of a directory with copies of the released programs, instead of github.com; the SHA-256 is still checked.'
+                required: false
+                default: ''
+              download-timeout:
+                description: 'How long the download of the program may take, in seconds.'
+                required: false
+                default: '300'
               database-url:
                 description: 'Address of the cluster''s server.'
                 required: false
@@ -376,6 +403,9 @@ mod tests {
                     BACKUP_ACTION_COMMAND: ${{ inputs.command }}
                     BACKUP_ACTION_BACKUP: ${{ inputs.backup }}
                     BACKUP_ACTION_BIN_PATH: ${{ inputs.bin-path }}
+                    BACKUP_ACTION_VERIFY_ATTESTATION: ${{ inputs.verify-attestation }}
+                    BACKUP_ACTION_DOWNLOAD_BASE: ${{ inputs.download-base }}
+                    BACKUP_ACTION_DOWNLOAD_TIMEOUT: ${{ inputs.download-timeout }}
                     BACKUP_ACTION_DATABASE_URL: ${{ inputs.database-url }}
                     BACKUP_ACTION_VERIFY: ${{ inputs.verify }}
         "##]].assert_eq(&text);
@@ -389,9 +419,12 @@ mod tests {
         expect![[r#"
             | input | default | |
             |---|---|---|
-            | `command` | `gate` | The command to run: `gate`, `verify`, `drill`, `verify-receipt` or `annotate`. |
+            | `command` | `gate` | The command to run: `gate`, `verify`, `drill`, `verify-receipt`, `annotate`, `prune`, `history` or `doctor`. |
             | `backup` | `latest` | The backup that `verify` and `drill` read: `latest`, a key, or a UTC time. |
             | `bin-path` |  | A backup-action program on the runner, used as it is: for runners without a network. |
+            | `verify-attestation` | `auto` | Whether `gh` checks that this repository's release workflow built the program: `true` at every use, `false` never, `auto` for downloads where `gh` can. The SHA-256 is always checked. |
+            | `download-base` |  | The address of a directory with copies of the released programs, instead of github.com; the SHA-256 is still checked. |
+            | `download-timeout` | `300` | How long the download of the program may take, in seconds. |
             | `database-url` |  | Address of the cluster's server. |
             | `verify` | `readback` | How stored bytes are verified: a \| b. |
         "#]].assert_eq(&readme_inputs(SETTINGS));

@@ -7,6 +7,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod cluster;
+pub(crate) mod files;
 pub(crate) mod github;
 pub(crate) mod http;
 pub(crate) mod mail;
