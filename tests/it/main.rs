@@ -8,6 +8,7 @@ mod support;
 mod actions;
 mod annotate;
 mod architecture;
+mod docs;
 mod drill;
 mod gate;
 mod history;
