@@ -13,7 +13,7 @@ use std::process::Command;
 const COMING: &[(&str, &str)] = &[];
 
 /// Checks with an entry that the program does not ask yet.
-const CHECKS_COMING: &[&str] = &[];
+const CHECKS_COMING: &[&str] = &["credentials-lifetime", "store-unlocked"];
 
 #[test]
 fn every_check_has_a_cause_and_a_fix() {

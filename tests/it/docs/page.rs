@@ -214,9 +214,12 @@ fn anchor(heading: &str) -> String {
 
 /// Whether `line` is what the page shows; `…` stands for anything.
 pub(super) fn matches(shown: &str, line: &str) -> bool {
+    // The screen has columns; a page need not.
+    let one_space = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (shown, line) = (one_space(shown), one_space(line));
     let mut parts = shown.split('…').map(str::trim);
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = line.trim().strip_prefix(first) else {
+    let Some(mut rest) = line.strip_prefix(first) else {
         return false;
     };
     let mut last = None;
