@@ -33,6 +33,28 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "cargo xtask demo   # start a throw-away cluster, see the gate open, close, and the backup restored",
         "it compiles the project, starts servers of its own, and runs these tests",
     ),
+    (
+        "docs/first-gate.md",
+        "act push -W .github/workflows/deploy.yml -P self-hosted=-self-hosted \\\n      --var BACKUP_DIR=/var/backups/postgres -s DATABASE_URL",
+        "the test of the first gate runs this workflow under act",
+    ),
+    (
+        "docs/install.md",
+        "cargo build --release --locked -p backup-action",
+        "it compiles the whole program again, for minutes",
+    ),
+];
+
+/// Links to what is not there yet. Each goes from here when it is.
+const LINKS_COMING: &[&str] = &[
+    "docs/aws.md",
+    "examples/workflows",
+    "examples/workflows/alerts.yml",
+    "examples/workflows/deploy-gate.yml",
+    "examples/workflows/local-only.yml",
+    "examples/workflows/pr-size.yml",
+    "examples/workflows/restore-drill.yml",
+    "examples/workflows/s3-compatible.yml",
 ];
 
 /// README.md and everything in docs/.
@@ -91,6 +113,8 @@ pages_with_commands! {
     the_runbook_in_spanish: "docs/runbook.es.md",
     restore: "docs/restore.md",
     drills: "docs/drill-policy.md",
+    install: "docs/install.md",
+    scheduling: "docs/scheduling.md",
     sizes_over_time: "docs/history.md",
 }
 
@@ -184,6 +208,7 @@ fn links_lead_somewhere() {
     let pages = pages();
     let root = root();
     let mut wrong = Vec::new();
+    let mut absent = BTreeSet::new();
     for page in &pages {
         for link in page.links() {
             if link.starts_with("https://") {
@@ -195,7 +220,16 @@ fn links_lead_somewhere() {
                 file => page.path.parent().expect("a directory").join(file),
             };
             let Ok(target) = target.canonicalize() else {
-                wrong.push(format!("{}: {link}", page.name));
+                let coming = LINKS_COMING
+                    .iter()
+                    .copied()
+                    .find(|coming| link.ends_with(*coming) || coming.ends_with(&*link));
+                match coming {
+                    Some(name) => {
+                        absent.insert(name);
+                    }
+                    None => wrong.push(format!("{}: {link}", page.name)),
+                }
                 continue;
             };
             let name = target.strip_prefix(&root).expect("inside the checkout");
@@ -209,4 +243,9 @@ fn links_lead_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(
+        absent,
+        LINKS_COMING.iter().copied().collect(),
+        "these are there now"
+    );
 }
