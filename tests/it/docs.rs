@@ -45,6 +45,12 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Pages whose commands no test runs, and why. Their flags are looked at like all others.
+const PAGES_NOT_RUN: &[(&str, &str)] = &[(
+    "docs/aws.md",
+    "they change an AWS account; the policies are compared with the recorded calls by a test of their own",
+)];
+
 /// Links to what is not there yet. Each goes from here when it is.
 const LINKS_COMING: &[&str] = &[
     "docs/aws.md",
@@ -76,6 +82,10 @@ fn collect(root: &Path, below: &Path, names: &mut Vec<String>) {
             names.push(path.to_str().expect("a plain name").to_owned());
         }
     }
+}
+
+fn is_not_run(page: &Page) -> bool {
+    PAGES_NOT_RUN.iter().any(|(name, _)| page.name == *name)
 }
 
 /// Runs the commands of one page.
@@ -122,6 +132,7 @@ pages_with_commands! {
 fn no_page_with_commands_is_forgotten() {
     let found: BTreeSet<_> = pages()
         .iter()
+        .filter(|page| !is_not_run(page))
         .filter(|page| page.console().any(|block| block.not_run().is_none()))
         .map(|page| page.name.clone())
         .collect();
@@ -154,6 +165,9 @@ fn what_is_not_run_is_listed_with_its_reason() {
             )
         })
         .collect();
+    for (page, reason) in PAGES_NOT_RUN {
+        println!("not run: {page}: {reason}");
+    }
     for (page, first, reason) in &found {
         println!("not run: {page}: {first}: {reason}");
     }
