@@ -123,6 +123,7 @@ pages_with_commands! {
     the_runbook_in_spanish: "docs/runbook.es.md",
     restore: "docs/restore.md",
     drills: "docs/drill-policy.md",
+    deploy_pattern: "docs/deploy-pattern.md",
     install: "docs/install.md",
     scheduling: "docs/scheduling.md",
     sizes_over_time: "docs/history.md",

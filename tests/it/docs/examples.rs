@@ -9,14 +9,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The commit that stands for `<commit>`.
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// What stands for the commit of a release. Here the action is the one of this checkout, so that
+/// actionlint compares the inputs with action.yml.
+const RELEASE: &str = "0000000000000000000000000000000000000000";
 
 /// A whole workflow from an example that may show a part of one.
 fn workflow(text: &str) -> String {
-    let text = text
-        .replace("backup-action/backup-action@<commit>", "./")
-        .replace("<commit>", COMMIT);
+    let text = text.replace(&format!("backup-action/backup-action@{RELEASE}"), "./");
     if text.contains("\njobs:") {
         return text;
     }
@@ -74,7 +73,8 @@ fn workflows_of_the_pages_have_no_findings() {
     check(&git, &["init", "--quiet"], dir.path(), &[]).expect("git init");
     let mut files = Vec::new();
     for page in pages() {
-        for block in page.blocks.iter().filter(|block| block.language == "yaml") {
+        let yaml = page.blocks.iter();
+        for block in yaml.filter(|block| block.language == "yaml" && !block.is_ahead()) {
             let name = format!("{}-{}.yml", page.name.replace(['/', '.'], "-"), block.line);
             fs::write(workflows.join(&name), workflow(&block.text)).expect("a file");
             files.push(format!(".github/workflows/{name}"));
@@ -159,6 +159,6 @@ fn a_part_of_a_workflow_becomes_a_whole_one() {
     );
     let job = workflow("deploy:\n  runs-on: x\n");
     assert!(job.ends_with("jobs:\n  deploy:\n    runs-on: x\n"), "{job}");
-    let whole = "on: push\njobs:\n  x: backup-action/backup-action@<commit>\n";
-    assert_eq!(workflow(whole), "on: push\njobs:\n  x: ./\n");
+    let whole = format!("on: push\njobs:\n  x: backup-action/backup-action@{RELEASE}\n");
+    assert_eq!(workflow(&whole), "on: push\njobs:\n  x: ./\n");
 }

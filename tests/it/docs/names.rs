@@ -13,14 +13,14 @@ use std::process::Command;
 const COMING: &[(&str, &str)] = &[
     ("completions", ""),
     ("doctor", "workflow"),
+    ("gate", "ssh"),
     ("init", ""),
     ("man", ""),
 ];
 
 /// Whether the program does not have `init`, or `doctor --workflow`, yet.
-pub(super) fn is_coming(command: &str) -> bool {
-    let (command, flag) = command.split_once(" --").unwrap_or((command, ""));
-    COMING.contains(&(command, flag))
+pub(super) fn is_coming(need: (&str, &str)) -> bool {
+    COMING.contains(&need)
 }
 
 /// Checks with an entry that the program does not ask yet.
@@ -75,6 +75,17 @@ fn every_flag_of_the_pages_exists() {
     let mut unknown = BTreeSet::new();
     let mut known: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
     for page in pages() {
+        for (command, flag) in page.blocks.iter().flat_map(|block| block.needs()) {
+            let flags = known
+                .entry(command.to_owned())
+                .or_insert_with(|| flags(command));
+            if !flags
+                .as_ref()
+                .is_some_and(|flags| flag.is_empty() || flags.contains(flag))
+            {
+                unknown.insert((command.to_owned(), flag.to_owned()));
+            }
+        }
         let commands = page.console().flat_map(|block| block.commands());
         let inline = page.prose.split('`').skip(1).step_by(2).map(str::to_owned);
         for line in commands.map(|shown| shown.command).chain(inline) {
@@ -83,7 +94,10 @@ fn every_flag_of_the_pages_exists() {
             if !words.any(|word| word == "backup-action" || word.ends_with("/backup-action")) {
                 continue;
             }
-            let Some(command) = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())) else {
+            let Some(command) = words
+                .next()
+                .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+            else {
                 continue;
             };
             let flags = known

@@ -162,12 +162,17 @@ impl Block {
         })
     }
 
+    /// The commands and flags that it needs; an empty flag for the command alone.
+    pub(super) fn needs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.asks.iter().filter_map(|ask| match ask {
+            Ask::Needs(need) => Some(need.split_once(" --").unwrap_or((need, ""))),
+            Ask::Before(_) | Ask::Exit(_) | Ask::NotRun(_) => None,
+        })
+    }
+
     /// Whether it waits for something that the program does not have yet.
     pub(super) fn is_ahead(&self) -> bool {
-        self.asks.iter().any(|ask| match ask {
-            Ask::Needs(command) => super::names::is_coming(command),
-            Ask::Before(_) | Ask::Exit(_) | Ask::NotRun(_) => false,
-        })
+        self.needs().any(super::names::is_coming)
     }
 
     /// How its last command ends.
