@@ -1,5 +1,5 @@
-//! The checks of the gate and the verdict that follows from them. The single list: the README
-//! table, the JSON report and the configuration keys all come from [`CheckId::ALL`].
+//! The checks of the gate and the verdict that follows from them. The single list: the
+//! table of docs/checks.md, the JSON report and the configuration keys all come from [`CheckId::ALL`].
 //!
 //! No I/O here. A match on [`Outcome`] or [`CheckId`] has no `_` arm where a verdict depends on it.
 

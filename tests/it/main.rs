@@ -9,6 +9,7 @@ mod actions;
 mod annotate;
 mod architecture;
 mod aws;
+mod docs;
 mod drill;
 mod gate;
 mod history;

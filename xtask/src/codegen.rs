@@ -1,5 +1,5 @@
 //! `cargo xtask codegen`: files that are written from the code, so that they cannot disagree with
-//! it: action.yml, and the tables of README.md. The text comes from the binary's hidden
+//! it: action.yml, and the tables of docs/. The text comes from the binary's hidden
 //! subcommand `internals`; here it is put in its place.
 
 use crate::gate::{self, Profile};
@@ -17,8 +17,12 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// The regions of README.md, `<!-- generated:NAME -->` to `<!-- /generated -->`.
-const REGIONS: &[&str] = &["inputs", "outputs", "checks", "exit-codes"];
+/// The documents with tables from the code, and their regions: `<!-- generated:NAME -->` to
+/// `<!-- /generated -->`.
+const DOCUMENTS: &[(&str, &[&str])] = &[
+    ("docs/reference.md", &["inputs", "outputs", "exit-codes"]),
+    ("docs/checks.md", &["checks"]),
+];
 
 /// A file with the text that it should have.
 struct Wanted {
@@ -74,24 +78,21 @@ impl Wanted {
 
 fn wanted() -> Result<Vec<Wanted>> {
     let program = gate::build(Profile::Dev)?;
-    let action = internals(&program, &["action-yml"])?;
-    let path = paths::root().join("README.md");
-    let mut readme =
-        fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-    for region in REGIONS {
-        let text = internals(&program, &["readme", region])?;
-        readme = replace_region(&readme, region, &text)?;
+    let mut wanted = vec![Wanted {
+        name: "action.yml",
+        text: internals(&program, &["action-yml"])?,
+    }];
+    for (name, regions) in DOCUMENTS {
+        let path = paths::root().join(name);
+        let mut text = fs::read_to_string(&path)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        for region in *regions {
+            let content = internals(&program, &["readme", region])?;
+            text = replace_region(&text, region, &content).with_context(|| format!("in {name}"))?;
+        }
+        wanted.push(Wanted { name, text });
     }
-    Ok(vec![
-        Wanted {
-            name: "action.yml",
-            text: action,
-        },
-        Wanted {
-            name: "README.md",
-            text: readme,
-        },
-    ])
+    Ok(wanted)
 }
 
 fn internals(program: &Path, args: &[&str]) -> Result<String> {
@@ -109,11 +110,11 @@ fn internals(program: &Path, args: &[&str]) -> Result<String> {
 fn replace_region(document: &str, region: &str, text: &str) -> Result<String> {
     let open = format!("<!-- generated:{region} -->\n");
     let close = "<!-- /generated -->";
-    let missing = || format!("README.md has no region {}", open.trim());
+    let missing = || format!("there is no region {}", open.trim());
     let (before, rest) = document.split_once(&open).with_context(missing)?;
     ensure!(
         !rest.contains(&open),
-        "README.md has the region {} twice",
+        "the region {} is there twice",
         open.trim()
     );
     let (_, after) = rest

@@ -53,7 +53,7 @@ enum Task {
     Bench(bench::Args),
     /// Measure a drill's restore against gunzip and psql, and one tenant against all
     BenchRestore(bench_restore::Args),
-    /// Write what is generated: action.yml and the tables of README.md
+    /// Write what is generated: action.yml and the tables of docs/
     Codegen(codegen::Args),
     /// Make an image with PostgreSQL for the tests, without a registry
     Image(image::Args),

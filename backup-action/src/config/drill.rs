@@ -238,7 +238,7 @@ impl<'a> Row<'a> {
 
     fn wrong(&self, what: &str) -> anyhow::Error {
         Usage::new(format!("{}: {what}", self.place))
-            .hint("See \"Restore drills\" in the README for an example.")
+            .hint("See docs/drill-policy.md for an example.")
             .into()
     }
 

@@ -9,7 +9,7 @@ pub(crate) fn did_you_mean<'a>(typed: &str, known: impl Iterator<Item = &'a str>
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match best {
         Some((likeness, name)) if likeness > 0.7 => format!("Did you mean \"{name}\"?"),
-        _ => "The README lists the known names.".to_owned(),
+        _ => "The list of names is in docs/reference.md, and in --help.".to_owned(),
     }
 }
 

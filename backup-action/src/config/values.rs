@@ -102,7 +102,7 @@ impl Values {
                         "Look at line {}.",
                         text[..span.start.min(text.len())].lines().count().max(1)
                     ),
-                    None => "See the README for an example.".to_owned(),
+                    None => "See docs/reference.md for an example.".to_owned(),
                 }),
             )
         })?;

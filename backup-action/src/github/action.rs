@@ -1,4 +1,4 @@
-//! Renders action.yml and the tables of the README from data in the code, so that they cannot
+//! Renders action.yml and the tables of docs/ from data in the code, so that they cannot
 //! drift: `cargo xtask codegen` writes them, `--check` compares. Pure.
 
 use crate::check::{CheckId, Severity};
@@ -442,18 +442,24 @@ mod tests {
     fn committed_files_are_what_the_code_says() {
         use crate::settings::SETTINGS;
         expect_test::expect_file!["../../../action.yml"].assert_eq(&action_yml(&SETTINGS));
-        let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        if let Ok(text) = std::fs::read_to_string(readme) {
-            let regions = [
-                ("inputs", readme_inputs(&SETTINGS)),
-                ("outputs", readme_outputs()),
-                ("checks", readme_checks()),
-                ("exit-codes", readme_exit_codes()),
-            ];
-            let text = regions.iter().fold(text, |text, (region, content)| {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let filled = |name: &str, regions: &[(&str, String)]| {
+            let text = std::fs::read_to_string(docs.join(name)).ok()?;
+            Some(regions.iter().fold(text, |text, (region, content)| {
                 replace_generated(&text, region, content).unwrap()
-            });
-            expect_test::expect_file!["../../../README.md"].assert_eq(&text);
+            }))
+        };
+        let regions = [
+            ("inputs", readme_inputs(&SETTINGS)),
+            ("outputs", readme_outputs()),
+            ("exit-codes", readme_exit_codes()),
+        ];
+        // The published package has no docs.
+        if let Some(text) = filled("reference.md", &regions) {
+            expect_test::expect_file!["../../../docs/reference.md"].assert_eq(&text);
+        }
+        if let Some(text) = filled("checks.md", &[("checks", readme_checks())]) {
+            expect_test::expect_file!["../../../docs/checks.md"].assert_eq(&text);
         }
     }
 

@@ -1,5 +1,5 @@
 //! Every setting of every command, once: the flag, its environment variable, its key in the
-//! configuration file, its default and its text. `--help`, action.yml and the README table are
+//! configuration file, its default and its text. `--help`, action.yml and the table of docs/reference.md are
 //! made from this list; nothing else names a setting.
 
 mod aws;
