@@ -240,7 +240,8 @@ mod tests {
             "`id`",
             "a'b",
         ];
-        let set: &[(&str, fn(&mut Answers, String))] = &[
+        type Set = fn(&mut Answers, String);
+        let set: &[(&str, Set)] = &[
             ("--action-ref", |a, v| a.action_ref = v),
             ("--s3-region", |a, v| a.s3_region = Some(v)),
             ("--aws-role", |a, v| a.role = Some(v)),

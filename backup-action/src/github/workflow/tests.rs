@@ -140,7 +140,9 @@ fn each_hole_is_found_where_it_is() {
     let condition = "    if: needs.gate.outputs.passed == 'true'\n";
     let matrix = "    outputs:\n      passed: ${{ steps.gate.outputs.passed }}\n";
     let result = [(condition, "    if: needs.gate.result == 'success'\n")];
-    let cases: &[(&str, &[(&str, &str)], (&str, usize, usize))] = &[
+    type Edits<'a> = &'a [(&'a str, &'a str)];
+    type Expected = (&'static str, usize, usize);
+    let cases: &[(&str, Edits, Expected)] = &[
         (
             "no needs",
             &[("    needs: gate\n", ""), (condition, "")],

@@ -142,13 +142,15 @@ impl Node {
     }
 }
 
+type Entries = Vec<(Key, Node)>;
+
 /// A collection that is still open.
 struct Open {
     at: Place,
     anchor: usize,
     items: Vec<Node>,
     /// For a map: its entries, and the key whose value comes next.
-    map: Option<(Vec<(Key, Node)>, Option<Key>)>,
+    map: Option<(Entries, Option<Key>)>,
 }
 
 /// Reads the one document of a file.
