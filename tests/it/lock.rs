@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 /// The newest object of the directory's lock.
-fn lock_file(world: &World) -> PathBuf {
+pub(crate) fn lock_file(world: &World) -> PathBuf {
     let dir = world.local.as_ref().unwrap().join("locks");
     let mut found: Vec<PathBuf> = fs::read_dir(&dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Value {
 }
 
 /// Its file system says that nothing was written into it for so long.
-fn age(path: &Path, age: Duration) {
+pub(crate) fn age(path: &Path, age: Duration) {
     let file = fs::File::options().append(true).open(path).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
 }

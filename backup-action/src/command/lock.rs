@@ -43,8 +43,20 @@ pub(crate) async fn ask(context: &Context, journal: &mut Journal, stores: &[Stor
     }
 }
 
-/// Whether the locks are still ours: asked before the archive is sealed, before the manifest, and
-/// before anything is deleted. False: nothing more may be written.
+/// Whether the locks are still ours, asked before the archive is sealed. False: nothing more may be written.
+pub(crate) async fn may_seal(context: &Context, journal: &mut Journal) -> bool {
+    match context.locks.prove().await {
+        Proof::Lost(why) => {
+            lost(context, journal, why);
+            is_optional(context)
+        }
+        // Asked again before the manifest; a seal that is refused now would give up every copy.
+        Proof::Held | Proof::Unknown(_) => true,
+    }
+}
+
+/// The same before the manifest, and before anything is deleted: a store that does not answer closes
+/// the gate.
 pub(crate) async fn still_ours(context: &Context, journal: &mut Journal) -> bool {
     match context.locks.prove().await {
         Proof::Held => true,

@@ -47,7 +47,6 @@ pub(super) struct Shared {
     key: Key,
     parent: OwnedFd,
     name: String,
-    /// What the file is called until it is published.
     unfinished: String,
     stage: Mutex<Stage>,
 }
@@ -60,8 +59,7 @@ enum Stage {
 }
 
 impl Partial {
-    /// Makes `<name>.partial`, unless it exists, or the object that must not. `nonce` is in that name
-    /// where others may make the same object now.
+    /// Makes `<name>.partial`, unless it or the object exists; with a `nonce` where others may do so too.
     pub(super) fn create(
         root: Arc<Root>,
         key: Key,
@@ -69,8 +67,7 @@ impl Partial {
         nonce: Option<&str>,
     ) -> Result<Self> {
         let parent = root.parent_for_writing(&key)?;
-        let (_, name) = key.split();
-        let name = name.to_owned();
+        let name = key.split().1.to_owned();
         let unfinished = nonce.map_or_else(|| partial(&name), |n| partial(&format!("{name}.{n}")));
         let what = format!("could not create {}", root.locate(&key));
         if over == Over::Nothing
@@ -205,11 +202,10 @@ pub(super) fn publish_name(parent: &OwnedFd, from: &str, to: &str) -> std::io::R
 
 impl Shared {
     fn rename(&self, over: Over) -> std::io::Result<()> {
-        let from = &self.unfinished;
         match over {
-            Over::Nothing => publish_name(&self.parent, from, &self.name),
+            Over::Nothing => publish_name(&self.parent, &self.unfinished, &self.name),
             Over::Anything => {
-                rustix::fs::renameat(&self.parent, from, &self.parent, &self.name)?;
+                rustix::fs::renameat(&self.parent, &self.unfinished, &self.parent, &self.name)?;
                 Ok(())
             }
         }

@@ -73,7 +73,7 @@ pub(crate) async fn run(context: &Context, journal: &mut Journal) -> anyhow::Res
     let Some((streamed, finished_at)) = streamed else {
         return Ok(());
     };
-    if !lock::still_ours(context, journal).await {
+    if !lock::may_seal(context, journal).await {
         return Ok(());
     }
 
