@@ -62,7 +62,7 @@ find_release() {
   while IFS= read -r line; do
     if [[ $line =~ ^\ *\"repository\":\ \"([A-Za-z0-9._/-]+)\",$ ]]; then repository=${BASH_REMATCH[1]}; fi
     if [[ $line =~ $asset && ${BASH_REMATCH[1]} == "$target" ]]; then sha256=${BASH_REMATCH[2]} url=${BASH_REMATCH[3]}; fi
-  done <"$GITHUB_ACTION_PATH/support/release.json"
+  done < <(cat "$GITHUB_ACTION_PATH/support/release.json")
   [[ -n $sha256 ]] || fail "there is no released program for $target yet" "Use the commit of a release, or check the repository out and use uses: ./, or give bin-path."
   dir="${RUNNER_TOOL_CACHE:-/dev/null}/backup-action/$sha256"
   if [[ ! -x $dir/backup-action || $(digest "$dir/backup-action") != "$sha256" ]]; then
@@ -78,7 +78,7 @@ find_release() {
 # Into a file of its own, moved when it is proved: two jobs may share a tool cache. curl and wget read
 # the proxy's variables themselves. Other bytes than the released ones are the end, without a second way.
 download() {
-  draft=$(mkdir -p "$dir" && mktemp "$dir/.draft.XXXXXX") 2>/dev/null || {
+  draft=$(mkdir -p "$dir" 2>/dev/null && mktemp "$dir/.draft.XXXXXX" 2>/dev/null) || {
     dir=$(mktemp -d "${RUNNER_TEMP:-/tmp}/backup-action.XXXXXX") && draft=$(mktemp "$dir/.draft.XXXXXX")
   } || fail "could not make a directory for the program" "Check free space and permissions on the runner."
   trap 'rm -f "$draft"' EXIT

@@ -20,7 +20,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The released program: says what it was asked, and ends with a status of its own.
-const PROGRAM: &str = "#!/bin/sh\necho released \"$@\"\nexit 7\n";
+const PROGRAM: &str = "#!/bin/sh\necho RAN \"$@\"\nexit 7\n";
 
 /// The target of this machine.
 fn target() -> &'static str {
@@ -174,6 +174,7 @@ const TOOLS: &[&str] = &[
     "mv",
     "rm",
     "cut",
+    "cat",
     "uname",
     "sha256sum",
 ];
@@ -190,14 +191,14 @@ fn text(output: &Output) -> String {
 fn assert_ran(output: &Output) {
     let text = text(output);
     assert_eq!(output.status.code(), Some(7), "{text}");
-    assert!(text.ends_with("released gate\n"), "{text}");
+    assert!(text.ends_with("RAN gate\n"), "{text}");
 }
 
 /// Nothing ran, nothing was kept, the gate is closed, and log and summary say why.
 fn assert_refused(runner: &Runner, output: &Output, reason: &str) {
     let text = text(output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(!text.contains("released"), "{text}");
+    assert!(!text.contains("RAN"), "{text}");
     assert!(
         text.contains(&format!("::error title=backup-action::{reason}")),
         "{text}"
@@ -237,7 +238,7 @@ fn other_bytes_than_the_released_ones_never_run() {
     if !curl("other_bytes_than_the_released_ones_never_run") {
         return;
     }
-    let evil = "#!/bin/sh\necho released evil >\"$RUNNER_TEMP/ran\"\n".to_owned();
+    let evil = "#!/bin/sh\necho RAN evil >\"$RUNNER_TEMP/ran\"\n".to_owned();
     let cases = [
         (Answer::File(evil), "the SHA-256 of http"),
         (
@@ -260,7 +261,7 @@ fn other_bytes_than_the_released_ones_never_run() {
         let files = Files::start(&[answer]);
         // A checkout with cargo is at hand: it must not be the second way.
         let runner = Runner::new(&files.url("/program"));
-        let cargo = runner.programs(&[], &[("cargo", "echo released by cargo")]);
+        let cargo = runner.programs(&[], &[("cargo", "echo RAN by cargo")]);
         let path = format!("{cargo}:{}", std::env::var("PATH").unwrap());
         let output = runner.run(&[("PATH", &path), ("BACKUP_ACTION_DOWNLOAD_TIMEOUT", "2")]);
         assert_refused(&runner, &output, reason);
@@ -319,7 +320,7 @@ fn a_tool_cache_that_cannot_be_written_is_done_without() {
     assert_ran(&runner.run(&[]));
     assert_ran(&runner.run(&[("RUNNER_TOOL_CACHE", "")]));
     let none = Runner::new(&files.url("/program"));
-    let output = none.run(&[("RUNNER_TOOL_CACHE", ""), ("RUNNER_TEMP", "/nowhere")]);
+    let output = none.run(&[("RUNNER_TOOL_CACHE", ""), ("RUNNER_TEMP", "/dev/null")]);
     assert_refused(&none, &output, "could not make a directory");
 }
 
@@ -366,7 +367,7 @@ fn proxies_and_mirrors_are_asked() {
         assert_eq!(mirror.heard(), ["GET /mirror/program"]);
     }
     // A mirror is believed no more than anybody.
-    let mirror = Files::start(&[Answer::File("#!/bin/sh\necho released\n".to_owned())]);
+    let mirror = Files::start(&[Answer::File("#!/bin/sh\necho RAN\n".to_owned())]);
     let runner = Runner::new("https://releases.invalid/program");
     let output = runner.run(&[("BACKUP_ACTION_DOWNLOAD_BASE", &mirror.url(""))]);
     assert_refused(&runner, &output, "the SHA-256 of http");
