@@ -143,11 +143,7 @@ fn the_program_reads_the_configurations_of_the_pages() {
         seen += 1;
     }
     assert!(seen > 0);
-    for wrong in [
-        "no-such-key = 1\n",
-        "[[drill.question]]\nname = \"x\"\n",
-        "[retention]\nlocal = \"7x\"\n",
-    ] {
+    for wrong in ["no-such-key = 1\n", "[[drill.question]]\nname = \"x\"\n"] {
         assert!(refused(wrong).is_some(), "{wrong}");
     }
 }
