@@ -75,13 +75,13 @@ fn a_gate_that_slept_beyond_its_lock_publishes_nothing() {
     };
     let world = World::local(cluster);
     let held = Held::new(cluster);
-    let mut sleeper = held.gate(&world).start();
+    let mut sleeper = world.start(held.gate(&world)).going;
     sleeper.until("the dump", || held.asked().exists());
     sleeper.signal("STOP");
     age(&lock_file(&world), Duration::from_secs(180));
     // The other one has the lock, and still has it when the sleeper wakes up.
     let other = Held::new(cluster);
-    let mut second = other.gate(&world).start();
+    let mut second = world.start(other.gate(&world)).going;
     second.until("its dump", || other.asked().exists());
     let taken = fs::read(lock_file(&world)).unwrap();
     fs::write(held.go(), "").unwrap();

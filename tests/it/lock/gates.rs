@@ -62,7 +62,7 @@ fn a_held_lock_stops_who_does_not_wait_and_lets_others_look() {
     let world = World::local(cluster);
     world.passes(world.gate());
     let held = Held::new(cluster);
-    let mut first = held.gate(&world).start();
+    let mut first = world.start(held.gate(&world)).going;
     first.until("the dump", || held.asked().exists());
     let lock = lock_file(&world);
     let before = fs::read(&lock).unwrap();
@@ -96,10 +96,9 @@ fn a_held_lock_stops_who_does_not_wait_and_lets_others_look() {
         "{}",
         seen.all()
     );
-    let warned = world
-        .gate()
-        .args(&["--wait-lock", "0", "--check", "store-unlocked=warn"])
-        .end();
+    let unlocked = ["--wait-lock", "0", "--check", "store-unlocked=warn"];
+    // In another second than the holder, whose unfinished file has the name of its own.
+    let warned = world.start(world.gate().args(&unlocked)).going.end();
     assert_eq!(warned.code, 0, "{}", warned.all());
     assert_eq!(warned.check("store-unlocked")["outcome"], "warned");
     // All that while nobody touched it, but for its holder, which renews it.
