@@ -16,6 +16,7 @@ const HEADINGS: &[(&str, bool, &[&str])] = &[
             "ssh",
             "ssh-exec",
             "ssh-key",
+            "ssh-private-key",
             "ssh-known-hosts",
         ],
     ),

@@ -9,23 +9,6 @@ use backup_action::check::CheckId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Flags of pages that are ahead of the program. Each goes from here when the program has it.
-const COMING: &[(&str, &str)] = &[
-    ("completions", ""),
-    ("doctor", "workflow"),
-    ("gate", "ssh"),
-    ("init", ""),
-    ("man", ""),
-];
-
-/// Whether the program does not have `init`, or `doctor --workflow`, yet.
-pub(super) fn is_coming(need: (&str, &str)) -> bool {
-    COMING.contains(&need)
-}
-
-/// Checks with an entry that the program does not ask yet.
-const CHECKS_COMING: &[&str] = &["credentials-lifetime", "store-unlocked"];
-
 #[test]
 fn every_check_has_a_cause_and_a_fix() {
     let page = Page::read(&root(), "docs/checks.md");
@@ -34,16 +17,9 @@ fn every_check_has_a_cause_and_a_fix() {
         let (heading, text) = part.split_once('\n').expect("an entry has text");
         entries.insert(heading.trim_matches('`').to_owned(), text.to_owned());
     }
-    let known = CheckId::ALL.iter().map(|check| check.id());
-    let wanted: BTreeSet<_> = known.chain(CHECKS_COMING.iter().copied()).collect();
+    let wanted: BTreeSet<_> = CheckId::ALL.iter().map(|check| check.id()).collect();
     let found: BTreeSet<_> = entries.keys().map(String::as_str).collect();
     assert_eq!(found, wanted);
-    for id in CHECKS_COMING {
-        assert!(
-            !CheckId::ALL.iter().any(|check| check.id() == *id),
-            "{id} is there now"
-        );
-    }
     for (id, text) in &entries {
         for word in ["**Cause.**", "**Fix.**"] {
             assert!(text.contains(word), "{id} has no {word}");
@@ -75,17 +51,6 @@ fn every_flag_of_the_pages_exists() {
     let mut unknown = BTreeSet::new();
     let mut known: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
     for page in pages() {
-        for (command, flag) in page.blocks.iter().flat_map(|block| block.needs()) {
-            let flags = known
-                .entry(command.to_owned())
-                .or_insert_with(|| flags(command));
-            if !flags
-                .as_ref()
-                .is_some_and(|flags| flag.is_empty() || flags.contains(flag))
-            {
-                unknown.insert((command.to_owned(), flag.to_owned()));
-            }
-        }
         let commands = page.console().flat_map(|block| block.commands());
         let inline = page.prose.split('`').skip(1).step_by(2).map(str::to_owned);
         for line in commands.map(|shown| shown.command).chain(inline) {
@@ -116,8 +81,5 @@ fn every_flag_of_the_pages_exists() {
             }
         }
     }
-    let coming = COMING
-        .iter()
-        .map(|(command, flag)| ((*command).to_owned(), (*flag).to_owned()));
-    assert_eq!(unknown, coming.collect::<BTreeSet<_>>());
+    assert!(unknown.is_empty(), "{unknown:?}");
 }

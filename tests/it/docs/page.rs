@@ -4,8 +4,6 @@
 //! What a page may ask, in a comment that the reader does not see:
 //!
 //! - `<!-- doc-test: before: COMMAND -->` runs a command before the next block;
-//! - `<!-- doc-test: needs COMMAND -->` lets the next block wait until the program has a command
-//!   or a flag that `names::COMING` lists;
 //! - `<!-- doc-test: exit N -->` says how the last command of the next block ends;
 //! - `<!-- doc-test: not run: REASON -->` says why the next block cannot be run by a test. Every
 //!   such block stands in a list of the tests as well.
@@ -40,7 +38,6 @@ pub(super) enum Ask {
     Before(String),
     Exit(i32),
     NotRun(String),
-    Needs(String),
 }
 
 /// A command of a `console` block, and what the page shows of its output.
@@ -145,8 +142,6 @@ impl Ask {
             Ask::Exit(code.parse().expect("an exit code"))
         } else if let Some(reason) = text.strip_prefix("not run: ") {
             Ask::NotRun(reason.to_owned())
-        } else if let Some(command) = text.strip_prefix("needs ") {
-            Ask::Needs(command.to_owned())
         } else {
             panic!("no such request: {text}")
         }
@@ -158,21 +153,8 @@ impl Block {
     pub(super) fn not_run(&self) -> Option<&str> {
         self.asks.iter().find_map(|ask| match ask {
             Ask::NotRun(reason) => Some(reason.as_str()),
-            Ask::Before(_) | Ask::Exit(_) | Ask::Needs(_) => None,
+            Ask::Before(_) | Ask::Exit(_) => None,
         })
-    }
-
-    /// The commands and flags that it needs; an empty flag for the command alone.
-    pub(super) fn needs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.asks.iter().filter_map(|ask| match ask {
-            Ask::Needs(need) => Some(need.split_once(" --").unwrap_or((need, ""))),
-            Ask::Before(_) | Ask::Exit(_) | Ask::NotRun(_) => None,
-        })
-    }
-
-    /// Whether it waits for something that the program does not have yet.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.needs().any(super::names::is_coming)
     }
 
     /// How its last command ends.
@@ -181,7 +163,7 @@ impl Block {
             .iter()
             .find_map(|ask| match ask {
                 Ask::Exit(code) => Some(*code),
-                Ask::Before(_) | Ask::NotRun(_) | Ask::Needs(_) => None,
+                Ask::Before(_) | Ask::NotRun(_) => None,
             })
             .unwrap_or(0)
     }
@@ -190,7 +172,7 @@ impl Block {
     pub(super) fn before(&self) -> impl Iterator<Item = &str> {
         self.asks.iter().filter_map(|ask| match ask {
             Ask::Before(command) => Some(command.as_str()),
-            Ask::Exit(_) | Ask::NotRun(_) | Ask::Needs(_) => None,
+            Ask::Exit(_) | Ask::NotRun(_) => None,
         })
     }
 

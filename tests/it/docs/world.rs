@@ -124,7 +124,7 @@ impl World {
     pub(super) fn run(&self, page: &Page) -> Vec<String> {
         let steps: Vec<(&Block, Shown, i32)> = page
             .console()
-            .filter(|block| block.not_run().is_none() && !block.is_ahead())
+            .filter(|block| block.not_run().is_none())
             .flat_map(|block| {
                 let commands = block.commands();
                 let last = commands.len() - 1;

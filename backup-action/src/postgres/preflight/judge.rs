@@ -6,7 +6,7 @@ use crate::archive::index::Name;
 use crate::check::{Check, CheckId, Severity};
 use crate::postgres::connection::Connection;
 use crate::postgres::list_names;
-use crate::postgres::tools::Tools;
+use crate::postgres::tools::{ToolVersion, Tools};
 use humansize::{BINARY, format_size};
 
 /// The lowest minor version of each major that has the fixes for CVE-2025-8714/8715 and
@@ -50,8 +50,7 @@ pub(super) fn client_version(tools: &Tools, server_major: u32) -> Check {
     Check::passed(CheckId::ClientVersion, evidence)
 }
 
-pub(super) fn client_patched(tools: &Tools, severity: Severities<'_>) -> Check {
-    let version = &tools.version;
+pub(super) fn client_patched(version: &ToolVersion, severity: Severities<'_>) -> Check {
     let id = CheckId::ClientPatched;
     let floor = PATCHED.iter().find(|(major, _)| *major == version.major);
     let newest_listed = PATCHED.iter().map(|(major, _)| *major).max().unwrap_or(0);

@@ -214,7 +214,7 @@ fn client_checks(
     match tools {
         Ok(tools) => vec![
             judge::client_version(tools, server_major),
-            judge::client_patched(tools, options.severity),
+            judge::client_patched(&tools.version, options.severity),
         ],
         Err(error) => match error.downcast_ref::<ClientTooOld>() {
             // Without a client there is no dump, whatever the configuration says.
