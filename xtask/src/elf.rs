@@ -135,7 +135,7 @@ mod tests {
         assert!(found.libraries.iter().any(|name| name == "libc.so.6"));
         // Rust's own lowest, and nothing that is not out yet.
         let glibc = found.glibc.unwrap();
-        assert!(glibc >= (2, 17) && glibc < (3, 0), "{found:?}");
+        assert!(((2, 17)..(3, 0)).contains(&glibc), "{found:?}");
         assert!(!found.is_static());
         for length in [0, 5, 16, 64, 1000] {
             assert!(needs(&bytes[..length]).is_err(), "{length}");

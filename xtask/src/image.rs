@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
-/// The major that the tests use; Debian's package and the wheels decide what there is.
+/// The name of the images; the tag is the major version.
 const NAME: &str = "backup-action-test/postgres";
+
+/// The major of the second image: one that the machine has no system package of, so that a test can
+/// see the client come out of a container.
+const OTHER_MAJOR: u32 = 17;
 
 /// What the scripts of a drill, and a person who looks around, need.
 const PROGRAMS: &[&str] = &[
@@ -67,12 +71,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the default image when Docker answers and does not have it.
+/// Makes the images of the tests that Docker does not have yet: the default one, and one of a major
+/// version that the machine has no system package of.
 pub(crate) fn make_when_missing() -> Result<()> {
-    let (major, bin) = default_server()?;
-    let tag = format!("{NAME}:{major}");
     let docker = docker()?;
-    let there = proc::command(&docker)
+    let (major, bin) = default_server()?;
+    make_unless_there(&docker, major, &bin)?;
+    match tools::postgres_of(OTHER_MAJOR) {
+        Some(bin) if OTHER_MAJOR != major => make_unless_there(&docker, OTHER_MAJOR, &bin),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn make_unless_there(docker: &Path, major: u32, bin: &Path) -> Result<()> {
+    let tag = format!("{NAME}:{major}");
+    let there = proc::command(docker)
         .args(["image", "inspect", &tag])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -81,7 +94,7 @@ pub(crate) fn make_when_missing() -> Result<()> {
     if there.success() {
         return Ok(());
     }
-    make(major, &bin, &tag)
+    make(major, bin, &tag)
 }
 
 /// The newest server of the system's packages.
