@@ -66,9 +66,9 @@ pub trait Ground: Sync {
 #[derive(Debug)]
 pub enum Attempt {
     /// The lock is ours.
-    Mine(Lease),
+    Mine(Box<Lease>),
     /// Somebody holds it.
-    Busy(Busy),
+    Busy(Box<Busy>),
     /// Others were faster, again and again.
     Contended,
 }
@@ -105,7 +105,7 @@ impl<'g, G: Ground> Taker<'g, G> {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn look(&mut self) -> Result<Option<Busy>> {
+    pub async fn look(&mut self) -> Result<Option<Box<Busy>>> {
         for _ in 0..TRIES {
             let Some(newest) = self.ground.newest().await? else {
                 return Ok(None);
@@ -133,7 +133,8 @@ impl<'g, G: Ground> Taker<'g, G> {
                     Some(Seen::Free) => (newest.generation, None),
                     // An earlier attempt, whose answer was lost.
                     Some(Seen::Ours) => {
-                        return Ok(Attempt::Mine(Lease::new(&self.me, newest.generation, None)));
+                        let lease = Lease::new(&self.me, newest.generation, None);
+                        return Ok(Attempt::Mine(Box::new(lease)));
                     }
                     Some(Seen::Held(busy)) if busy.age.is_over(busy.expiry) => {
                         (newest.generation, Some(busy))
@@ -144,7 +145,7 @@ impl<'g, G: Ground> Taker<'g, G> {
             let lease = Lease::new(&self.me, next(generation)?, from);
             if lease.create(self.ground, State::Held).await? && lease.is_newest(self.ground).await?
             {
-                return Ok(Attempt::Mine(lease.tidied(self.ground).await));
+                return Ok(Attempt::Mine(Box::new(lease.tidied(self.ground).await)));
             }
         }
         Ok(Attempt::Contended)
@@ -169,18 +170,18 @@ impl<'g, G: Ground> Taker<'g, G> {
             Err(_) => age::UNKNOWN_EXPIRY,
         };
         let age = self.watch.age(self.ground, newest).await?;
-        Ok(Some(Seen::Held(Busy {
+        Ok(Some(Seen::Held(Box::new(Busy {
             holder,
             age,
             expiry,
-        })))
+        }))))
     }
 }
 
 enum Seen {
     Free,
     Ours,
-    Held(Busy),
+    Held(Box<Busy>),
 }
 
 /// The number after `generation`.
@@ -200,13 +201,13 @@ pub struct Lease {
     me: Record,
     generation: u64,
     /// Whose lock this was, when it was taken over.
-    pub taken_from: Option<Busy>,
+    pub taken_from: Option<Box<Busy>>,
     /// Why old generations could not be deleted, the last time that was tried.
     pub untidy: Option<anyhow::Error>,
 }
 
 impl Lease {
-    fn new(me: &Record, generation: u64, taken_from: Option<Busy>) -> Self {
+    fn new(me: &Record, generation: u64, taken_from: Option<Box<Busy>>) -> Self {
         Self {
             me: me.clone(),
             generation,

@@ -119,7 +119,7 @@ pub(crate) async fn finding(store: &Store) -> anyhow::Result<(String, Option<Str
 }
 
 /// Who holds the lock of a store; none when it is free.
-async fn holder(store: &Store) -> anyhow::Result<Option<(Busy, String)>> {
+async fn holder(store: &Store) -> anyhow::Result<Option<(Box<Busy>, String)>> {
     let ground = LockGround::new(store, &stores::nonce()?);
     let me = Record::new(Holder {
         owner: stores::nonce()?,
@@ -200,7 +200,7 @@ async fn take(context: &Context, stores: &[Store], begun: Instant) -> (Check, bo
             ));
         }
         seen.push(words);
-        context.locks.keep(&held, lease).await;
+        context.locks.keep(&held, *lease).await;
     }
     (taken(stores, seen.join("; ")), waited)
 }
@@ -267,7 +267,7 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits a moment; returns the answer instead when the time is up.
-    async fn sleep(&mut self, busy: Option<Busy>) -> Option<Check> {
+    async fn sleep(&mut self, busy: Option<Box<Busy>>) -> Option<Check> {
         self.looks += 1;
         let limit = self.context.config.wait_lock;
         let left = limit.saturating_sub(self.begun.elapsed());
@@ -290,7 +290,7 @@ impl<'a> Patience<'a> {
                 },
             ));
         }
-        self.tell(&who, busy.as_ref(), left);
+        self.tell(&who, busy.as_deref(), left);
         tokio::time::sleep(self.pause.min(left)).await;
         self.pause = (self.pause * 3 / 2).min(LOOK_EVERY);
         None

@@ -105,7 +105,7 @@ impl Memory {
         let lost = {
             let mut seed = self.seed.lock().unwrap();
             *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            self.answers_to_lose != 0 && (*seed >> 33) % self.answers_to_lose == 0
+            self.answers_to_lose != 0 && (*seed >> 33).is_multiple_of(self.answers_to_lose)
         };
         match lost {
             true => Err(anyhow!("the answer was lost")),
@@ -253,11 +253,13 @@ async fn fenced_write(memory: &Memory, lease: &mut Lease, owner: u64, at: At) ->
     false
 }
 
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Runs `count` processes to their ends; returns what happened.
 fn run(seed: u64, count: u64, weather: Weather, moment: At) -> World {
     let dice = Dice::new(seed + 1);
     let world = Arc::new(Mutex::new(World::default()));
-    let mut tasks: Vec<(Pin<Box<dyn Future<Output = ()>>>, u64)> = (0..count)
+    let mut tasks: Vec<(Task, u64)> = (0..count)
         .map(|number| {
             let memory = Memory {
                 world: Arc::clone(&world),
@@ -265,8 +267,7 @@ fn run(seed: u64, count: u64, weather: Weather, moment: At) -> World {
                 seed: Arc::new(Mutex::new(seed * 31 + number)),
                 looked: Arc::default(),
             };
-            let task: Pin<Box<dyn Future<Output = ()>>> =
-                Box::pin(process(memory, number + 1, 3, moment));
+            let task: Task = Box::pin(process(memory, number + 1, 3, moment));
             (task, 0)
         })
         .collect();
