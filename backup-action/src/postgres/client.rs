@@ -126,7 +126,8 @@ impl Wish {
     ) -> anyhow::Result<(Psql, Tools)> {
         if let Some(run_as @ RunAs::Ssh(_)) = &first.run_as {
             let found = elsewhere::programs(run_as, dir, &place_of(connection)).await?;
-            let tools = nearest(found, major)?;
+            let tools = nearest(&found, major)
+                .ok_or_else(|| ClientTooOld::on_another_machine(major, &found))?;
             let psql = psql(&tools, first.connection.clone(), Some(run_as.clone()));
             return Ok((psql, tools));
         }
@@ -198,7 +199,7 @@ async fn reusable(first: &Psql, image: Option<&str>, major: u32) -> Option<(Psql
     let named = image.map_or_else(|| format!("postgres:{NEWEST}"), str::to_owned);
     let place = format!("in a container of {named}");
     let found = elsewhere::programs(run_as, None, &place).await.ok()?;
-    let tools = nearest(found, major).ok()?;
+    let tools = nearest(&found, major)?;
     let fits = image.is_some() || tools.version.major == major;
     fits.then(|| {
         (
@@ -234,7 +235,7 @@ async fn contained_for(
         .map(|tools| tools.version.major)
         .max()
         .unwrap_or(0);
-    let Ok(tools) = nearest(found, major) else {
+    let Some(tools) = nearest(&found, major) else {
         return Err(Explained::new(
             format!("image {image} has PostgreSQL {newest}, and the server is of version {major}"),
             format!("Name an image of PostgreSQL {major} with --pg-image, or leave it out."),
@@ -246,11 +247,10 @@ async fn contained_for(
 }
 
 /// The same major version with the highest minor, else the nearest newer one.
-fn nearest(found: Vec<Tools>, major: u32) -> Result<Tools, ClientTooOld> {
-    let too_old = ClientTooOld::on_another_machine(major, &found);
+fn nearest(found: &[Tools], major: u32) -> Option<Tools> {
     found
-        .into_iter()
+        .iter()
         .filter(|tools| tools.version.major >= major)
         .min_by_key(|tools| (tools.version.major, Reverse(tools.version.minor)))
-        .ok_or(too_old)
+        .cloned()
 }

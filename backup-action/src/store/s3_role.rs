@@ -165,7 +165,10 @@ impl RoleProvider {
             }
             other => {
                 // STS may repeat what it was sent.
-                let text = redact(&super::s3_error::chain(other), &[token.token.clone()]);
+                let text = redact(
+                    &super::s3_error::chain(other),
+                    std::slice::from_ref(&token.token),
+                );
                 return Explained::new(
                     format!("{what}: no answer of STS: {text}"),
                     "Check the network and the proxy, and AWS_REGION, which says whose STS is asked.",
@@ -199,7 +202,10 @@ impl RoleProvider {
             "" => code.to_owned(),
             message => format!("{code}: {message}"),
         };
-        let said = redact(&super::s3_error::tame(&said), &[token.token.clone()]);
+        let said = redact(
+            &super::s3_error::tame(&said),
+            std::slice::from_ref(&token.token),
+        );
         Explained::new(format!("{what}: STS answered {said}"), hint)
     }
 }
