@@ -21,7 +21,7 @@ main() {
   usable download-timeout "$seconds" '^[1-9][0-9]{0,4}$' "Give a number of seconds."
   if [[ -n $wanted ]]; then
     program=$wanted
-    [[ -f $program && -x $program ]] ||
+    [[ $program == */* && -f $program && -x $program ]] || # exec would look a bare name up in PATH
       fail "input bin-path does not name a program that can be run" "Give the full path of one with its execute bit set."
   elif [[ -z $repository ]]; then
     build_checkout

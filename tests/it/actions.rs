@@ -380,6 +380,11 @@ fn the_bootstrap_refuses_with_a_reason() {
             &[("BACKUP_ACTION_BIN_PATH", "/etc/passwd")],
             "bin-path does not name",
         ),
+        // A bare name would be looked up in PATH, where anything may answer with status 0.
+        (
+            &[("BACKUP_ACTION_BIN_PATH", "backup-action")],
+            "bin-path does not name",
+        ),
         (
             &[("GITHUB_OUTPUT", "/dev/full")],
             "could not write the step outputs",

@@ -12,6 +12,7 @@ mod notify;
 mod reach;
 mod restore;
 mod retention;
+mod severities;
 mod values;
 
 pub use address::{HttpAddress, SmtpAddress, SmtpSecurity};
@@ -23,16 +24,14 @@ pub use notify::{MailConfig, NotifyConfig, NotifyOn};
 pub use reach::ReachConfig;
 pub use restore::{MissingRoles, ReceiptConfig, RestoreConfig};
 pub use retention::{RetentionConfig, RetentionMode};
+pub use severities::Severities;
 
-use crate::check::{CheckId, Severity};
 use crate::error::Usage;
 use crate::postgres::args;
 use crate::postgres::preflight::RolePasswords;
 use crate::secret::Secret;
 use anyhow::Context as _;
 use clap::ArgMatches;
-use form::did_you_mean;
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -165,25 +164,6 @@ pub enum OutputFormat {
     Json,
 }
 
-/// What each failing check does.
-#[derive(Clone, Debug, Default)]
-pub struct Severities(BTreeMap<CheckId, Severity>);
-
-impl Severities {
-    /// The configured severity, else the check's own.
-    pub fn of(&self, id: CheckId) -> Severity {
-        self.0
-            .get(&id)
-            .copied()
-            .unwrap_or_else(|| id.default_severity())
-    }
-
-    /// The configured severity, else `otherwise`: for a command whose own purpose the check is.
-    pub fn of_or(&self, id: CheckId, otherwise: Severity) -> Severity {
-        self.0.get(&id).copied().unwrap_or(otherwise)
-    }
-}
-
 impl Config {
     /// Resolves every setting: flag, then environment, then file, then default.
     ///
@@ -195,7 +175,7 @@ impl Config {
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> anyhow::Result<Config> {
         let values = Values::collect(command, matches, env)?;
-        let severities = severities(&values)?;
+        let severities = severities::severities(&values)?;
         let config = Config {
             command: command.to_owned(),
             backup: backup(matches, env)?,
@@ -347,65 +327,6 @@ fn remote(values: &Values) -> anyhow::Result<Option<Remote>> {
         kms_key_id: values.text("s3-kms-key-id")?,
         storage_class: values.text("s3-storage-class")?,
     }))
-}
-
-fn severities(values: &Values) -> anyhow::Result<Severities> {
-    let mut severities = BTreeMap::new();
-    let from_flags: Vec<(String, String)> = values
-        .list("check")
-        .iter()
-        .map(|item| {
-            item.split_once('=')
-                .map(|(id, word)| (id.trim().to_owned(), word.trim().to_owned()))
-                .ok_or_else(|| {
-                    anyhow::Error::new(
-                        Usage::new(format!(
-                            "{}: invalid value \"{item}\"",
-                            values.name("check")
-                        ))
-                        .hint("Write ID=warn or ID=block, such as client-patched=block."),
-                    )
-                })
-        })
-        .collect::<anyhow::Result<_>>()?;
-    let file = format!("[checks] in {}", values.file.display());
-    let check = values.name("check");
-    let all = values
-        .file_checks
-        .iter()
-        .map(|item| (item, &file))
-        .chain(from_flags.iter().map(|item| (item, &check)));
-    for ((id, word), place) in all {
-        let known = CheckId::ALL
-            .iter()
-            .copied()
-            .find(|check| check.id() == id)
-            .ok_or_else(|| {
-                anyhow::Error::new(Usage::new(format!("{place}: unknown check \"{id}\"")).hint(
-                    did_you_mean(id, CheckId::ALL.iter().map(|check| check.id())),
-                ))
-            })?;
-        let severity = match word.as_str() {
-            "warn" => Severity::Warn,
-            "block" => Severity::Block,
-            other => {
-                return Err(
-                    Usage::new(format!("{place}: check {id}: invalid value \"{other}\""))
-                        .hint("Use warn or block.")
-                        .into(),
-                );
-            }
-        };
-        if severity == Severity::Warn && !known.may_warn() {
-            return Err(Usage::new(format!(
-                "{place}: check {id} cannot be turned into a warning"
-            ))
-            .hint("Without it \"passed\" would mean nothing; leave it at block.")
-            .into());
-        }
-        severities.insert(known, severity);
-    }
-    Ok(Severities(severities))
 }
 
 #[cfg(test)]
