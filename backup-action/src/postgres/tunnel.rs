@@ -172,10 +172,11 @@ async fn start(access: &Access, target: &str, port: u16) -> anyhow::Result<Resul
     std::thread::Builder::new()
         .name("tunnel".into())
         .spawn(move || {
-            let mut line = String::new();
-            let read = BufReader::new(stdout).read_line(&mut line);
+            // The user's shell, which runs LocalCommand, may have words of its own before it.
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            let is_open = lines.any(|line| line.trim_end() == OPEN);
             // Nobody waits when the run was interrupted.
-            match sender.send(read.is_ok() && line.trim_end() == OPEN) {
+            match sender.send(is_open) {
                 Ok(()) | Err(_) => {}
             }
         })

@@ -235,9 +235,10 @@ fn killed_between_any_two_deletions_the_next_run_is_consistent() {
         );
         let broken = world.run("prune").end();
         // The lock's old numbers are deleted too, and are no backups.
-        let deletions = peer.seen().iter().filter(|seen| {
-            seen.action == Action::DeleteObject && !seen.target.contains("/locks/")
-        });
+        let deletions = peer
+            .seen()
+            .iter()
+            .filter(|seen| seen.action == Action::DeleteObject && !seen.target.contains("/locks/"));
         let deletions = deletions.count() - 1;
         peer.heal();
         let all = keys(&world);
