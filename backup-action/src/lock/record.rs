@@ -46,7 +46,7 @@ pub struct Holder {
 /// The JSON of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`FORMAT`].
+    /// `FORMAT`.
     pub format: u32,
     /// Whether the lock is held.
     pub state: State,

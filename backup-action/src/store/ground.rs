@@ -147,7 +147,7 @@ impl Key {
         Key::known(format!("{DIRECTORY}lock_{generation:0DIGITS$}.json"))
     }
 
-    /// The number in a name of [`Key::lock`].
+    /// The number in a name of a lock's key.
     pub fn lock_generation(&self) -> Option<u64> {
         let digits = self.as_str().strip_prefix(DIRECTORY)?;
         let digits = digits.strip_prefix("lock_")?.strip_suffix(".json")?;

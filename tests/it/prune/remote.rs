@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::gate::world::sample;
-use crate::support::peer::{Action, Fault, When};
+use crate::support::peer::{Action, Fault, Seen, When};
 use crate::support::s3::SeaweedFs;
 use std::sync::Arc;
 
@@ -215,6 +215,11 @@ fn a_copy_that_differs_does_not_count() {
     );
 }
 
+/// A deletion of a backup or a probe: the lock's old numbers are deleted too.
+fn is_of_no_lock(seen: &&Seen) -> bool {
+    seen.action == Action::DeleteObject && !seen.target.contains("/locks/")
+}
+
 #[test]
 fn killed_between_any_two_deletions_the_next_run_is_consistent() {
     let test = "prune-killed";
@@ -234,12 +239,7 @@ fn killed_between_any_two_deletions_the_next_run_is_consistent() {
             Fault::Forbidden403,
         );
         let broken = world.run("prune").end();
-        // The lock's old numbers are deleted too, and are no backups.
-        let deletions = peer
-            .seen()
-            .iter()
-            .filter(|seen| seen.action == Action::DeleteObject && !seen.target.contains("/locks/"));
-        let deletions = deletions.count() - 1;
+        let deletions = peer.seen().iter().filter(is_of_no_lock).count() - 1;
         peer.heal();
         let all = keys(&world);
         assert_whole(&all.iter().collect::<Vec<_>>());
