@@ -2,7 +2,7 @@
 # Finds the backup-action program and becomes it. The action runs nothing else: whatever can be
 # decided in the program is decided there, where it is tested. Bash 3.2 (macOS) has to read this.
 # Exit code 3, as the program's own "could not check": the gate stays closed.
-set -euo pipefail
+set -euo pipefail && shopt -s execfail # exec: a cancelled workflow signals this process; the program has to hear it
 
 main() {
   # Outputs are read by the deploy job even after a failure here. The program writes its own again.
@@ -29,7 +29,7 @@ main() {
   else
     find_release
   fi
-  exec "$program" "$command" # a cancelled workflow signals this process, and the program has to hear it
+  set +e; exec "$program" "$command" || fail "the program cannot be run" "Is it one for this machine?"
 }
 
 # From a checkout (uses: ./) the program is built. Build scripts of dependencies see no secrets.
@@ -65,7 +65,7 @@ find_release() {
   done < <(cat "$GITHUB_ACTION_PATH/support/release.json")
   [[ -n $sha256 ]] || fail "there is no released program for $target yet" "Use the commit of a release, or check the repository out and use uses: ./, or give bin-path."
   dir="${RUNNER_TOOL_CACHE:-/dev/null}/backup-action/$sha256"
-  if [[ ! -x $dir/backup-action || $(digest "$dir/backup-action") != "$sha256" ]]; then
+  if [[ ! -f $dir/backup-action || ! -x $dir/backup-action || $(digest "$dir/backup-action") != "$sha256" ]]; then
     [[ ! -e $dir/backup-action ]] || echo "::warning title=backup-action::The program in the tool cache was not the released one; it is downloaded again."
     [[ -z $base ]] || url="${base%/}/${url##*/}"
     download
@@ -91,7 +91,7 @@ download() {
   [[ $(digest "$draft") == "$sha256" ]] || fail "the SHA-256 of $url is not the released program's" \
     "Nothing was run. Look for a proxy that changes downloads; if there is none, tell the maintainers."
   [[ $attest == false ]] || attestation "$draft"
-  { chmod 755 "$draft" && mv -f "$draft" "$dir/backup-action"; } || fail "could not put the program into $dir" "Check free space."
+  { [[ ! -d $dir/backup-action ]] || rm -rf "$dir/backup-action"; chmod 755 "$draft" && mv -f "$draft" "$dir/backup-action"; } || fail "could not put the program into $dir" "Check free space."
 }
 
 # attestation FILE: did the release workflow build it? `auto` asks about downloads, where gh can.

@@ -363,6 +363,9 @@ fn the_bootstrap_becomes_the_program() {
 #[test]
 fn the_bootstrap_refuses_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
+    let alien = dir.path().join("alien");
+    fs::write(&alien, b"\x7fELF\0\0").unwrap();
+    fs::set_permissions(&alien, fs::Permissions::from_mode(0o755)).unwrap();
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("RUNNER_OS", "Windows")],
@@ -379,6 +382,11 @@ fn the_bootstrap_refuses_with_a_reason() {
         (
             &[("BACKUP_ACTION_BIN_PATH", "/etc/passwd")],
             "bin-path does not name",
+        ),
+        // A program of another machine.
+        (
+            &[("BACKUP_ACTION_BIN_PATH", alien.to_str().unwrap())],
+            "the program cannot be run",
         ),
         // A bare name would be looked up in PATH, where anything may answer with status 0.
         (

@@ -300,6 +300,12 @@ fn a_changed_tool_cache_is_noticed_and_replaced() {
     assert_eq!(fs::read_to_string(runner.cached()).unwrap(), PROGRAM);
     assert_eq!(files.heard().len(), 2);
 
+    // Nor does a directory in its place stop the runner for good.
+    fs::remove_file(runner.cached()).unwrap();
+    fs::create_dir(runner.cached()).unwrap();
+    assert_ran(&runner.run(&[]));
+    assert_eq!(fs::read_to_string(runner.cached()).unwrap(), PROGRAM);
+
     // Without a network it is refused, not run.
     fs::write(runner.cached(), "#!/bin/sh\necho poison\n").unwrap();
     drop(files);
