@@ -46,7 +46,11 @@ impl WebIdentity for Job {
     }
 
     fn hide(&self, secrets: &[Secret]) {
-        // Where a token can be minted there is a runner that reads this.
+        // Nothing here prints them. A runner hears of them all the same, in the Action, where it reads
+        // this; elsewhere the line could go into a file that people keep.
+        if std::env::var_os("GITHUB_ACTION_PATH").is_none_or(|path| path.is_empty()) {
+            return;
+        }
         for line in secrets.iter().flat_map(commands::masks) {
             say(&format!("{line}\n"));
         }

@@ -2,7 +2,7 @@
 //! and asks again before what must not happen twice. The locks themselves are in `locks`.
 
 use super::journal::Journal;
-use super::locks::Proof;
+use super::locks::{Proof, moment};
 use super::{Context, say, stores};
 use crate::check::{Check, CheckId, Severity};
 use crate::error;
@@ -55,8 +55,7 @@ pub(crate) async fn may_seal(context: &Context, journal: &mut Journal) -> bool {
     }
 }
 
-/// The same before the manifest, and before anything is deleted: a store that does not answer closes
-/// the gate.
+/// The same before the manifest: a store that does not answer closes the gate.
 pub(crate) async fn still_ours(context: &Context, journal: &mut Journal) -> bool {
     match context.locks.prove().await {
         Proof::Held => true,
@@ -73,6 +72,12 @@ pub(crate) async fn still_ours(context: &Context, journal: &mut Journal) -> bool
         }
         Proof::Unknown(_) => true,
     }
+}
+
+/// The same before anything is deleted: what is not proved is not done.
+pub(crate) async fn may_delete(context: &Context, journal: &mut Journal) -> bool {
+    still_ours(context, journal).await
+        && (is_optional(context) || matches!(context.locks.are_fresh().await, Proof::Held))
 }
 
 /// Waits until a lock is lost that the run cannot go on without.
@@ -174,9 +179,11 @@ async fn take(context: &Context, stores: &[Store], begun: Instant) -> (Check, bo
         };
         let mut taker = Taker::new(&held.ground, held.me.clone());
         let mut patience = Patience::new(context, store, begun);
-        let lease = loop {
+        let (lease, asked) = loop {
+            // Old numbers may take long to delete, and nobody renews the lock meanwhile.
+            let asked = moment();
             let busy = match taker.attempt().await {
-                Ok(Attempt::Mine(lease)) => break lease,
+                Ok(Attempt::Mine(lease)) => break (lease, asked),
                 Ok(Attempt::Busy(busy)) => Some(busy),
                 Ok(Attempt::Contended) => None,
                 Err(error) => return (given_up(context, unanswered(&error)).await, waited),
@@ -200,7 +207,7 @@ async fn take(context: &Context, stores: &[Store], begun: Instant) -> (Check, bo
             ));
         }
         seen.push(words);
-        context.locks.keep(&held, *lease).await;
+        context.locks.keep(&held, *lease, asked).await;
     }
     (taken(stores, seen.join("; ")), waited)
 }

@@ -16,6 +16,14 @@ const RELEASE: Duration = Duration::from_secs(2);
 /// How old the last proof may be for the next of many small deletions.
 const FRESH: Duration = Duration::from_secs(EXPIRY.as_secs() / 4);
 
+/// By a clock that nobody sets, and by one that goes on while the machine sleeps.
+pub(crate) type Moment = (Instant, Timestamp);
+
+/// Now, by both clocks.
+pub(crate) fn moment() -> Moment {
+    (Instant::now(), Timestamp::now())
+}
+
 /// The locks of a run. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Locks(Arc<Shared>);
@@ -43,9 +51,8 @@ pub(crate) struct Held {
     pub(crate) ground: LockGround,
     pub(crate) me: Record,
     lease: AsyncMutex<Option<Lease>>,
-    /// When the last proof was asked for, by a clock that nobody sets and by one that goes on while
-    /// the machine sleeps.
-    proved: Mutex<Option<(Instant, Timestamp)>>,
+    /// When the last proof was asked for.
+    proved: Mutex<Option<Moment>>,
     beat: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -63,10 +70,10 @@ impl Locks {
         held
     }
 
-    /// The lock is ours: it is renewed from now on.
-    pub(crate) async fn keep(&self, held: &Arc<Held>, lease: Lease) {
+    /// The lock is ours, as was asked for at `asked`: it is renewed from now on.
+    pub(crate) async fn keep(&self, held: &Arc<Held>, lease: Lease, asked: Moment) {
         *held.lease.lock().await = Some(lease);
-        *locked(&held.proved) = Some((Instant::now(), Timestamp::now()));
+        *locked(&held.proved) = Some(asked);
         let beat = tokio::spawn(beat(Arc::clone(&self.0), Arc::clone(held)));
         *locked(&held.beat) = Some(beat);
     }
@@ -141,7 +148,7 @@ impl Held {
         let Some(lease) = lease.as_mut() else {
             return Proof::Held; // Only wanted.
         };
-        let asked = (Instant::now(), Timestamp::now());
+        let asked = moment();
         match lease.renew(&self.ground).await {
             Ok(true) => {
                 *locked(&self.proved) = Some(asked);

@@ -24,6 +24,7 @@ fn credentials_that_end_are_replaced_with_a_new_token_each() {
     let environment = run.dir().join("environment");
     let mut run = with_role(run, &remote, &peer.endpoint(), &github, &sts.url(""))
         .env("ENVIRONMENT_FILE", &environment)
+        .env("GITHUB_ACTION_PATH", "/action")
         // Keys of the environment are not asked.
         .env("AWS_ACCESS_KEY_ID", "OTHER")
         .env("AWS_SECRET_ACCESS_KEY", "other");
@@ -106,6 +107,8 @@ fn whoever_refuses_is_named_with_what_to_do() {
         let (github, sts) = (good(), Web::start(&[refusal(code, name, message)]));
         let ended = list(&github, &sts.url(""));
         assert_eq!(ended.code, 3, "{}", ended.all());
+        // Outside of the Action the screen may be a file: no secret is written there, not even to be hidden.
+        assert!(!ended.all().contains("c4nary"), "{}", ended.all());
         for word in words {
             assert!(ended.stderr.contains(word), "{word} in {}", ended.all());
         }

@@ -226,8 +226,8 @@ async fn apply(
         done.retention.stopped = Some(stop.to_string());
         done.hint = Some(stop.hint());
     }
-    if !context.config.dry_run && !lock::still_ours(context, journal).await {
-        let evidence = "the lock of a store was lost: nothing was deleted";
+    if !context.config.dry_run && !lock::may_delete(context, journal).await {
+        let evidence = "no proof that the locks of the stores are still ours: nothing was deleted";
         return Check::not_checked(CheckId::RetentionApplied, evidence, None);
     }
     remove::backups(context, &shelves, &plan, &backups, &mut done).await;
