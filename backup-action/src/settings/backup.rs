@@ -82,7 +82,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "s3-region",
         env: "BACKUP_ACTION_S3_REGION",
         value: "REGION",
-        default: "AWS_REGION, else us-east-1",
+        default: "AWS_REGION or the profile's; us-east-1 with --s3-endpoint",
         help: "The region of the bucket.",
         commands: ALL,
         ..PLAIN
