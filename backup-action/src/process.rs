@@ -6,8 +6,10 @@ mod command;
 mod group;
 mod inside;
 mod remote;
+mod stat;
 pub mod stray;
 mod tail;
+mod withheld;
 
 pub use command::{Command, RunAs};
 pub use group::StopHandle;

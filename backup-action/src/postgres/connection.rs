@@ -22,20 +22,6 @@ const ENVIRONMENT_ONLY: &[&str] = &["PGSERVICEFILE", "PGSYSCONFDIR"];
 /// With a host of its own a URL leaves nothing of where `PG*` points to.
 const WHERE: &[&str] = &["host", "hostaddr", "port"];
 
-/// Variables that a child of ours has no business with: secrets of other programs, the languages
-/// that would translate the messages we read, and what changes the bytes of a dump.
-const SCRUBBED: &[&str] = &[
-    "PG",
-    "DATABASE_URL",
-    "BACKUP_ACTION_",
-    "AWS_",
-    "ACTIONS_",
-    "GITHUB_",
-    "INPUT_",
-    "LC_",
-    "LANG",
-];
-
 /// How to reach one cluster.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -201,16 +187,14 @@ impl Connection {
     /// Hands the connection to `command` and keeps everything else from it that is secret or would
     /// change what it prints. Messages come in English, so that they can be recognised.
     pub fn apply(&self, command: Command) -> Command {
-        let mut command = SCRUBBED
-            .iter()
-            .fold(command, |c, prefix| c.env_scrub(prefix));
+        let mut command = command.scrubbed();
         for (variable, value) in self.env_for_children() {
             command = command.env(variable, value);
         }
         if let Some(password) = self.password_by_variable() {
             command = command.env_secret("PGPASSWORD", password);
         }
-        command.env("LC_ALL", "C")
+        command
     }
 
     /// The part of the connection that has no variable, as a libpq connection string, with

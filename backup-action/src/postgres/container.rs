@@ -115,7 +115,7 @@ pub(super) async fn start(
     }
     let keep = format!("echo '{READY}'; exec cat >/dev/null");
     let command = command.args(["--", image, "-c", &keep]);
-    let (running, input, stdout) = Running::start_with_input(super::ssh::scrubbed(command))?;
+    let (running, input, stdout) = Running::start_with_input(command.scrubbed())?;
     let keeper = Keeper {
         running,
         image: image.to_owned(),
@@ -143,7 +143,7 @@ async fn have_image(docker: &Docker, image: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let command = Command::new(&docker.program).args(["pull", "--quiet", "--", image]);
-    let output = capture(super::ssh::scrubbed(command), PULL, 1 << 20)
+    let output = capture(command.scrubbed(), PULL, 1 << 20)
         .await
         .with_context(|| format!("could not pull image {image}"))?;
     if output.status.is_success() {

@@ -37,7 +37,7 @@ pub(super) async fn programs(
         .arg(dir.unwrap_or(Path::new("")))
         .env("LC_ALL", "C")
         .run_as(Some(run_as.clone()));
-    let output = capture(super::ssh::scrubbed(command), DEADLINE, 1 << 20)
+    let output = capture(command.scrubbed(), DEADLINE, 1 << 20)
         .await
         .with_context(|| format!("could not look for PostgreSQL's programs {place}"))?;
     if let (RunAs::Ssh(remote), false) = (run_as, output.status.is_success()) {

@@ -4,7 +4,7 @@
 use super::passfile::PassFile;
 use super::route::Way;
 use crate::error::{Explained, Usage};
-use crate::process::{Command, Remote};
+use crate::process::Remote;
 use crate::secret::Secret;
 use anyhow::Context;
 use std::ffi::OsString;
@@ -227,24 +227,6 @@ fn find_ssh() -> anyhow::Result<PathBuf> {
             )
             .into()
         })
-}
-
-/// Keeps from ssh what is no business of it.
-pub(super) fn scrubbed(command: Command) -> Command {
-    [
-        "PG",
-        "DATABASE_URL",
-        "BACKUP_ACTION_",
-        "AWS_",
-        "ACTIONS_",
-        "GITHUB_",
-        "INPUT_",
-        "LC_",
-        "LANG",
-    ]
-    .iter()
-    .fold(command, |command, prefix| command.env_scrub(prefix))
-    .env("LC_ALL", "C")
 }
 
 /// What ssh's messages mean; `host` is the one it went to.

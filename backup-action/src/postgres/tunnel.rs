@@ -6,7 +6,7 @@
 
 use super::connection::Connection;
 use super::route::Way;
-use super::ssh::{Access, explain, scrubbed};
+use super::ssh::{Access, explain};
 use crate::error::{Explained, Usage};
 use crate::process::{Command, Running};
 use anyhow::Context;
@@ -167,7 +167,7 @@ async fn start(access: &Access, target: &str, port: u16) -> anyhow::Result<Resul
         .arg("-L")
         .arg(format!("127.0.0.1:{port}:{target}"))
         .args(["--", access.name()]);
-    let (running, input, stdout) = Running::start_with_input(scrubbed(command))?;
+    let (running, input, stdout) = Running::start_with_input(command.scrubbed())?;
     let (sender, opened) = oneshot::channel();
     std::thread::Builder::new()
         .name("tunnel".into())

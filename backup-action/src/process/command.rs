@@ -3,20 +3,18 @@
 
 use super::inside::Inside;
 use super::remote::{self, Remote};
+use super::{stat, withheld};
 use crate::error::{Explained, Usage};
 use crate::secret::Secret;
 use anyhow::Context;
 use rustix::process::{Pid, Signal};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-
-/// Variables of the runner that no child gets: they are the right to speak for this job.
-const OF_THE_RUNNER: &[&str] = &["ACTIONS_ID_TOKEN_REQUEST_", "ACTIONS_RUNTIME_"];
 
 /// A child to be started. `Display` shows program and arguments, never the environment.
 #[derive(Clone, Debug)]
@@ -86,6 +84,18 @@ impl Command {
         self
     }
 
+    /// For a program of PostgreSQL, ssh or docker: its messages come in English.
+    pub fn scrubbed(mut self) -> Self {
+        self.scrubbed_prefixes.extend(withheld::FROM_CLIENTS);
+        self.env("LC_ALL", "C")
+    }
+
+    /// For a program of somebody else, which gets no credentials of ours.
+    pub fn without_credentials(mut self) -> Self {
+        self.scrubbed_prefixes.extend(withheld::FROM_STRANGERS);
+        self
+    }
+
     /// The directory to start in.
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
@@ -145,7 +155,7 @@ impl Command {
             }
         };
         for (key, _) in std::env::vars_os() {
-            let mut scrubbed = OF_THE_RUNNER.iter().chain(&self.scrubbed_prefixes);
+            let mut scrubbed = withheld::FROM_ALL.iter().chain(&self.scrubbed_prefixes);
             if let Some(name) = key.to_str()
                 && scrubbed.any(|prefix| name.starts_with(prefix))
             {
@@ -315,7 +325,7 @@ impl RunAs {
         } else {
             "-TERM"
         };
-        let groups = descendant_groups(pgid.as_raw_nonzero().get());
+        let groups = stat::descendant_groups(pgid.as_raw_nonzero().get());
         if groups.is_empty() {
             return;
         }
@@ -330,43 +340,6 @@ impl RunAs {
             Ok(_) | Err(_) => {}
         }
     }
-}
-
-/// The process groups of `leader` and of all its descendants, as far as anything lives in them.
-/// Without `/proc` its own.
-fn descendant_groups(leader: i32) -> BTreeSet<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return BTreeSet::from([leader]);
-    };
-    let mut children: BTreeMap<i32, Vec<(i32, i32)>> = BTreeMap::new();
-    let mut groups = BTreeSet::new();
-    for entry in entries.flatten() {
-        let stat = std::fs::read_to_string(entry.path().join("stat"));
-        if let Some((pid, parent, group)) = stat.ok().as_deref().and_then(parse_stat) {
-            children.entry(parent).or_default().push((pid, group));
-            if group == leader {
-                groups.insert(leader);
-            }
-        }
-    }
-    let mut waiting = vec![leader];
-    while let Some(parent) = waiting.pop() {
-        for (pid, group) in children.remove(&parent).unwrap_or_default() {
-            groups.insert(group);
-            waiting.push(pid);
-        }
-    }
-    groups
-}
-
-/// Process, parent and group of a line of `/proc/PID/stat`, unless it is a zombie. The name in
-/// the line may hold anything.
-pub(super) fn parse_stat(stat: &str) -> Option<(i32, i32, i32)> {
-    let (pid, rest) = stat.split_once(" (")?;
-    let mut fields = rest.rsplit_once(") ")?.1.split(' ');
-    fields.next().filter(|state| *state != "Z")?;
-    let mut number = || fields.next()?.parse().ok();
-    Some((pid.parse().ok()?, number()?, number()?))
 }
 
 async fn id(what: &str, name: &str) -> anyhow::Result<u32> {
@@ -439,14 +412,6 @@ mod tests {
         );
         let password = built.get_envs().find(|(key, _)| *key == "PGPASSWORD");
         assert_eq!(password.unwrap().1, Some(OsStr::new("hunter2")));
-    }
-
-    #[test]
-    fn a_name_forges_no_field_of_a_process() {
-        assert_eq!(parse_stat("7 (a) S 1 (b) R 3 4 5"), Some((7, 3, 4)));
-        assert_eq!(parse_stat("7 (sleep) S 2 6 6 0"), Some((7, 2, 6)));
-        assert_eq!(parse_stat("7 (sleep) Z 2 6 6 0"), None);
-        assert_eq!(parse_stat("7 (sleep"), None);
     }
 
     #[test]

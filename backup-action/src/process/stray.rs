@@ -101,7 +101,7 @@ mod linux {
         let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let stat = std::fs::read_to_string(proc.join("stat")).ok()?;
-        let (_, parent, _) = super::super::command::parse_stat(&stat)?;
+        let (_, parent, _) = super::super::stat::parse_stat(&stat)?;
         let cwd = target(&proc.join("cwd"))?;
         let program = target(&proc.join("exe"))?;
         let program = program.file_name()?.to_string_lossy().into_owned();

@@ -19,19 +19,6 @@ const DEADLINE_AFTER_SIGNAL: Duration = Duration::from_secs(60);
 
 const MAX_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Variables that a hook has no business with: credentials of the server, of the stores and of the
-/// runner.
-const SCRUBBED: &[&str] = &[
-    "PG",
-    "DATABASE_URL",
-    "BACKUP_ACTION_",
-    "AWS_",
-    "ACTIONS_",
-    "GITHUB_TOKEN",
-    "GH_TOKEN",
-    "INPUT_",
-];
-
 /// The commands, ready to run.
 pub(super) struct Hooks {
     before: Vec<Hook>,
@@ -136,9 +123,7 @@ impl Hook {
         let mut words = self.words.iter();
         let program = words.next().context("the command is empty")?;
         let command = words.fold(Command::new(program), |command, word| command.arg(word));
-        let command = SCRUBBED
-            .iter()
-            .fold(command, |command, prefix| command.env_scrub(prefix));
+        let command = command.without_credentials();
         let failed = |error: anyhow::Error| {
             Explained::new(
                 format!("the {when}-hook `{}` failed", self.text),
