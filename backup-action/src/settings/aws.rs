@@ -1,21 +1,6 @@
 //! Settings of the credentials for AWS.
 
-use super::{PLAIN, Setting};
-
-const WITH_STORES: &[&str] = &[
-    "gate",
-    "verify",
-    "list",
-    "show",
-    "extract",
-    "restore",
-    "drill",
-    "verify-receipt",
-    "annotate",
-    "history",
-    "prune",
-    "doctor",
-];
+use super::{PLAIN, Setting, WITH_STORES};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting {

@@ -1,21 +1,7 @@
 //! Settings of the gate, of the stores, and of what every command shares.
 
-use super::{EVERY, PLAIN, Setting};
+use super::{EVERY, PLAIN, Setting, WITH_STORES};
 
-const ALL: &[&str] = &[
-    "gate",
-    "verify",
-    "list",
-    "show",
-    "extract",
-    "restore",
-    "drill",
-    "verify-receipt",
-    "annotate",
-    "history",
-    "prune",
-    "doctor",
-];
 const JUDGED: &[&str] = &[
     "gate",
     "verify",
@@ -51,7 +37,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_LOCAL",
         value: "DIR",
         help: "The directory that keeps backups on this machine.",
-        commands: ALL,
+        commands: WITH_STORES,
         ..PLAIN
     },
     Setting {
@@ -59,7 +45,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_REMOTE",
         value: "s3://BUCKET/PREFIX",
         help: "The S3 bucket and prefix that keep backups off this machine.",
-        commands: ALL,
+        commands: WITH_STORES,
         ..PLAIN
     },
     Setting {
@@ -67,7 +53,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_ENDPOINT",
         value: "URL",
         help: "The address of an S3-compatible store; without it AWS.",
-        commands: ALL,
+        commands: WITH_STORES,
         ..PLAIN
     },
     Setting {
@@ -75,7 +61,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         env: "BACKUP_ACTION_S3_PATH_STYLE",
         default: "true with --s3-endpoint",
         help: "Put the bucket into the path instead of the host name.",
-        commands: ALL,
+        commands: WITH_STORES,
         ..PLAIN
     },
     Setting {
@@ -84,7 +70,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         value: "REGION",
         default: "AWS_REGION or the profile's; us-east-1 with --s3-endpoint",
         help: "The region of the bucket.",
-        commands: ALL,
+        commands: WITH_STORES,
         ..PLAIN
     },
     Setting {

@@ -72,6 +72,22 @@ impl Setting {
 const EVERY: &[&str] = &[];
 const GATE: &[&str] = &["gate"];
 
+/// The commands that open stores.
+const WITH_STORES: &[&str] = &[
+    "gate",
+    "verify",
+    "list",
+    "show",
+    "extract",
+    "restore",
+    "drill",
+    "verify-receipt",
+    "annotate",
+    "history",
+    "prune",
+    "doctor",
+];
+
 const PLAIN: Setting = Setting {
     name: "",
     env: "",
