@@ -17,6 +17,7 @@ use super::past::Earlier;
 use super::{Context, receipts, stores};
 use crate::archive::index::Index;
 use crate::check::{Check, CheckId, Group};
+use crate::manifest::Manifest;
 use crate::manifest::{self, DatabaseSummary, Source};
 use crate::pipeline::copies::OpenCopy;
 use crate::pipeline::pass::Options;
@@ -189,15 +190,14 @@ async fn preflight(
         }
     }
     journal.checks.splice(0..0, found.checks);
+    let outlasting = |last: Option<&Manifest>| {
+        let severity = config.severities.of(CheckId::CredentialsLifetime);
+        credentials_lifetime::ask(stores, last, config.timeout, severity)
+    };
     let Some(server) = found.server else {
         // What still protects matters most when nothing new can be made.
         let last = before::last_good(journal, reachable).await;
-        journal.check(credentials_lifetime::ask(
-            stores,
-            last.as_ref(),
-            config.timeout,
-            config.severities.of(CheckId::CredentialsLifetime),
-        ));
+        journal.check(outlasting(last.as_ref()));
         return Ok(None);
     };
     journal.server_ahead = Some(server.facts.clock_ahead);
@@ -218,12 +218,7 @@ async fn preflight(
     )
     .await;
     let last = before::last_good(journal, reachable).await;
-    journal.check(credentials_lifetime::ask(
-        stores,
-        last.as_ref(),
-        config.timeout,
-        config.severities.of(CheckId::CredentialsLifetime),
-    ));
+    journal.check(outlasting(last.as_ref()));
     before::disk_space(
         journal,
         stores,
