@@ -9,7 +9,7 @@ mod containers;
 mod exec;
 mod tunnel;
 
-use crate::gate::world::World;
+use crate::gate::world::{Watched, World};
 use crate::support::run::Run;
 
 fn with(run: Run, flags: &[String]) -> Run {
@@ -22,4 +22,12 @@ fn dumping(world: &World, marker: &str) -> bool {
         "select count(*) from pg_stat_activity where application_name = '{marker}' and query like 'COPY %'"
     );
     world.cluster.psql(&sql).trim().parse::<u32>().unwrap() > 0
+}
+
+/// A gate that has begun to dump the cluster of `world`.
+fn in_the_dump<'w>(world: &'w World, run: Run) -> Watched<'w> {
+    let mut watched = world.start(run);
+    let marker = watched.marker.clone();
+    watched.going.until("the dump", || dumping(world, &marker));
+    watched
 }

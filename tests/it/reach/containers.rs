@@ -1,6 +1,6 @@
 //! `--pg-client`: programs of this machine, of a container, or none.
 
-use super::dumping;
+use super::in_the_dump;
 use crate::gate::world::{World, large, sample};
 use crate::support::cluster::{Auth, Cluster, ClusterOptions};
 use crate::support::need;
@@ -28,6 +28,11 @@ fn client(ended: &crate::support::run::Ended) -> String {
         .to_owned()
 }
 
+fn assert_client(ended: &crate::support::run::Ended, says: &str) {
+    let client = client(ended);
+    assert!(client.contains(says), "{client}");
+}
+
 fn until_gone(pid: u32) {
     let until = Instant::now() + Duration::from_secs(40);
     while !containers(pid).is_empty() {
@@ -44,11 +49,7 @@ fn the_servers_version_of_this_machine_comes_first() {
     let world = World::local(cluster);
     let ended = world.passes(world.gate_without_dir());
     assert!(!client(&ended).contains("container"), "{}", client(&ended));
-    assert!(
-        client(&ended).contains("/usr/lib/postgresql/"),
-        "{}",
-        client(&ended)
-    );
+    assert_client(&ended, "/usr/lib/postgresql/");
 }
 
 #[test]
@@ -58,9 +59,8 @@ fn a_container_dumps_and_nothing_of_it_stays() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(in_docker(&world, &image));
-    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, in_docker(&world, &image));
+    let pid = watched.going.pid();
     watched.going.assert_no_secret_in_argv();
     let there = containers(pid);
     assert_eq!(there.len(), 1);
@@ -70,11 +70,7 @@ fn a_container_dumps_and_nothing_of_it_stays() {
     }
     let ended = watched.going.end();
     assert_eq!(ended.code, 0, "{}", ended.all());
-    assert!(
-        client(&ended).contains(&format!("in a container of {image}")),
-        "{}",
-        client(&ended)
-    );
+    assert_client(&ended, &format!("in a container of {image}"));
     assert_eq!(containers(pid), Vec::<String>::new());
     // Over the socket, whose directory is mounted.
     let mut world = World::local(cluster);
@@ -122,16 +118,8 @@ fn auto_takes_a_container_when_only_other_versions_are_installed() {
     cluster.sample(2, 5);
     let world = World::local(&cluster);
     let ended = world.passes(world.gate_without_dir().args(&["--pg-image", image]));
-    assert!(
-        client(&ended).contains("pg_dumpall 17"),
-        "{}",
-        client(&ended)
-    );
-    assert!(
-        client(&ended).contains("in a container of"),
-        "{}",
-        client(&ended)
-    );
+    assert_client(&ended, "pg_dumpall 17");
+    assert_client(&ended, "in a container of");
 }
 
 #[test]
@@ -191,9 +179,8 @@ fn a_container_that_is_killed_in_the_middle_closes_the_gate() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(in_docker(&world, &image));
-    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, in_docker(&world, &image));
+    let pid = watched.going.pid();
     let there = containers(pid);
     docker(&["kill", &there[0]]).unwrap();
     // Docker says what became of pg_dumpall, or that the container is gone: whichever it notices.
@@ -208,9 +195,8 @@ fn a_container_ends_with_a_run_that_is_interrupted_or_killed() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(in_docker(&world, &image));
-    let (marker, pid) = (watched.marker.clone(), watched.going.pid());
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, in_docker(&world, &image));
+    let pid = watched.going.pid();
     watched.going.signal("TERM");
     watched.closes(143, &["SIGTERM"]);
     assert_eq!(containers(pid), Vec::<String>::new());

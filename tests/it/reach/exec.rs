@@ -1,6 +1,6 @@
 //! `--ssh-exec`: pg_dumpall and psql run on the database host.
 
-use super::{dumping, with};
+use super::{in_the_dump, with};
 use crate::gate::world::{PASSWORD, World, large, sample};
 use crate::support::cluster::{Cluster, ClusterOptions, server_user};
 use crate::support::need;
@@ -24,9 +24,7 @@ fn the_dump_is_made_there_and_its_password_is_in_no_argument() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(with(world.gate(), &sshd.flags("--ssh-exec")));
-    let marker = watched.marker.clone();
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, with(world.gate(), &sshd.flags("--ssh-exec")));
     watched.going.assert_no_secret_in_argv();
     for form in crate::support::run::forms(&[PASSWORD.to_owned()]) {
         let lines = command_lines();
@@ -96,9 +94,7 @@ fn a_connection_that_is_cut_closes_the_gate_and_ends_the_dump_there() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(with(world.gate(), &sshd.flags("--ssh-exec")));
-    let marker = watched.marker.clone();
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, with(world.gate(), &sshd.flags("--ssh-exec")));
     sshd.cut();
     // `closes` waits until the server has no session of it any more.
     watched.closes(1, &["the SSH connection to 127.0.0.1 broke"]);

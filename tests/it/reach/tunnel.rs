@@ -1,6 +1,6 @@
 //! `--ssh`: the gate connects through a tunnel.
 
-use super::{dumping, with};
+use super::{in_the_dump, with};
 use crate::gate::world::{World, large, sample};
 use crate::support::sshd::Sshd;
 use std::fs;
@@ -92,9 +92,7 @@ fn a_tunnel_that_is_cut_in_the_middle_closes_the_gate() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(with(world.gate(), &sshd.flags("--ssh")));
-    let marker = watched.marker.clone();
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, with(world.gate(), &sshd.flags("--ssh")));
     sshd.cut();
     watched.closes(1, &["the SSH connection to"]);
 }
@@ -106,9 +104,7 @@ fn a_tunnel_ends_with_a_run_that_is_interrupted_or_killed() {
         return;
     };
     let world = World::local(cluster);
-    let mut watched = world.start(with(world.gate(), &sshd.flags("--ssh")));
-    let marker = watched.marker.clone();
-    watched.going.until("the dump", || dumping(&world, &marker));
+    let watched = in_the_dump(&world, with(world.gate(), &sshd.flags("--ssh")));
     watched.going.assert_no_secret_in_argv();
     watched.going.signal("INT");
     watched.closes(130, &["SIGINT"]);

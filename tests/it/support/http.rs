@@ -48,38 +48,73 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
+/// What begins a request: all before its body, and the bytes of that which came along.
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    /// Its headers, a line each.
+    pub(crate) lines: Vec<String>,
+    body: Vec<u8>,
+}
+
+impl Head {
+    /// Reads to the end of the headers; none when the client closed a connection that it did not need.
+    pub(crate) fn read(client: &mut impl Read) -> std::io::Result<Option<Head>> {
+        let mut bytes = Vec::new();
+        let length = loop {
+            if let Some(length) = head_length(&bytes) {
+                break length;
+            }
+            let mut chunk = [0; 8192];
+            match client.read(&mut chunk)? {
+                0 => return Ok(None),
+                n => bytes.extend_from_slice(&chunk[..n]),
+            }
+        };
+        let body = bytes.split_off(length);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut lines = text.trim_end().split("\r\n");
+        let mut first = lines.next().unwrap_or_default().split(' ');
+        Ok(Some(Head {
+            method: first.next().unwrap_or_default().to_owned(),
+            target: first.next().unwrap_or_default().to_owned(),
+            lines: lines.map(str::to_owned).collect(),
+            body,
+        }))
+    }
+
+    /// The body, which has `length` bytes.
+    pub(crate) fn body(self, client: &mut impl Read, length: usize) -> std::io::Result<Vec<u8>> {
+        let mut body = self.body;
+        let already = body.len();
+        body.resize(length.max(already), 0);
+        client.read_exact(&mut body[already..])?;
+        Ok(body)
+    }
+}
+
+/// How long the head of a request or an answer is, with the empty line that ends it.
+pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
+}
+
 /// Reads one request; none when the client closed a connection that it did not need.
 pub(crate) fn read_request(client: &mut impl Read) -> std::io::Result<Option<Request>> {
-    let mut bytes = Vec::new();
-    let head_length = loop {
-        if let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
-            break at + 4;
-        }
-        let mut chunk = [0; 8192];
-        match client.read(&mut chunk)? {
-            0 => return Ok(None),
-            n => bytes.extend_from_slice(&chunk[..n]),
-        }
+    let Some(head) = Head::read(client)? else {
+        return Ok(None);
     };
-    let mut body = bytes.split_off(head_length);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines = text.trim_end().split("\r\n");
-    let mut first = lines.next().unwrap_or_default().split(' ');
-    let method = first.next().unwrap_or_default().to_owned();
-    let target = first.next().unwrap_or_default().to_owned();
-    let headers: BTreeMap<String, String> = lines
+    let headers: BTreeMap<String, String> = head
+        .lines
+        .iter()
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let length = headers.get("content-length");
     let length: usize = length.map_or(0, |length| length.parse().expect("a length"));
-    let already = body.len();
-    body.resize(length.max(already), 0);
-    client.read_exact(&mut body[already..])?;
     Ok(Some(Request {
-        method,
-        target,
+        method: head.method.clone(),
+        target: head.target.clone(),
         headers,
-        body,
+        body: head.body(client, length)?,
     }))
 }

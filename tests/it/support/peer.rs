@@ -9,7 +9,7 @@
     reason = "a helper that cannot go on ends its test"
 )]
 
-use super::http;
+use super::http::{self, Head, head_length};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -284,27 +284,14 @@ fn serve(state: &State, mut client: TcpStream) -> std::io::Result<()> {
 
 /// Reads one request; none when the client closed a connection that it did not need.
 fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
-    let mut bytes = Vec::new();
-    let head_length = loop {
-        if let Some(length) = head_length(&bytes) {
-            break length;
-        }
-        let mut chunk = [0; 8192];
-        match client.read(&mut chunk)? {
-            0 => return Ok(None),
-            n => bytes.extend_from_slice(&chunk[..n]),
-        }
+    let Some(read) = Head::read(client)? else {
+        return Ok(None);
     };
-    let mut body = bytes.split_off(head_length);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines = text.trim_end().split("\r\n");
-    let mut first = lines.next().unwrap_or_default().split(' ');
-    let method = first.next().unwrap_or_default().to_owned();
-    let target = first.next().unwrap_or_default().to_owned();
+    let (method, target) = (read.method.clone(), read.target.clone());
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     let mut length = 0;
     let (mut range, mut access_key) = (None, None);
-    for line in lines {
+    for line in &read.lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         match name.to_ascii_lowercase().as_str() {
             "connection" => continue,
@@ -325,11 +312,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
         head.push_str("\r\n");
     }
     head.push_str("Connection: close\r\n\r\n");
-    let already = body.len();
-    body.resize(length, 0);
-    if already < length {
-        client.read_exact(&mut body[already..])?;
-    }
+    let body = read.body(client, length)?;
     Ok(Some(Request {
         method,
         target,
@@ -397,13 +380,6 @@ fn error(status: u16, code: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
-}
-
-fn head_length(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map(|at| at + 4)
 }
 
 /// Path-style addresses only: `/bucket/key?query`.
