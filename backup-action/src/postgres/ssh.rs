@@ -145,7 +145,7 @@ impl Access {
             options.extend(["-l".into(), user.into()]);
         }
         let key = match (&keys.key, &keys.key_text) {
-            (Some(path), _) => Some(existing(path, "--ssh-key")?),
+            (Some(path), _) => Some(existing(path, "--ssh-key", KEY_HINT)?),
             (None, Some(text)) => {
                 let mut text = text.expose().trim().replace("\r\n", "\n");
                 text.push('\n');
@@ -163,7 +163,7 @@ impl Access {
             options.extend(["-i".into(), path.into()]);
         }
         if let Some(path) = &keys.known_hosts {
-            let path = existing(path, "--ssh-known-hosts")?;
+            let path = existing(path, "--ssh-known-hosts", HOSTS_HINT)?;
             let text = std::fs::read(&path)
                 .with_context(|| format!("could not read {}", path.display()))?;
             // A copy, whose name needs no quoting for ssh.
@@ -205,12 +205,15 @@ impl Access {
     }
 }
 
-fn existing(path: &Path, flag: &str) -> anyhow::Result<PathBuf> {
+const KEY_HINT: &str = "Name an existing file; in a workflow the key's text can be given in the secret input ssh-private-key.";
+const HOSTS_HINT: &str = "Name an existing file with the host's key: get it with `ssh-keyscan`, and compare its fingerprint with the administrator.";
+
+fn existing(path: &Path, flag: &str, hint: &str) -> anyhow::Result<PathBuf> {
     if path.is_file() {
         return std::path::absolute(path).with_context(|| format!("could not find {flag}"));
     }
     Err(Usage::new(format!("{flag}: no file {}", path.display()))
-        .hint("Name an existing file; in a workflow the key's text can be given in the secret input ssh-private-key.")
+        .hint(hint)
         .into())
 }
 

@@ -59,7 +59,10 @@ fn every_refusal_is_told_and_leaves_nothing() {
     let run = world
         .gate()
         .args(&["--ssh", &to, "--ssh-key", "/nonexistent/key"]);
-    world.closes(run, 2, &["no file /nonexistent/key"]);
+    world.closes(run, 2, &["no file /nonexistent/key", "ssh-private-key"]);
+    let run = world.gate().args(&["--ssh", "backup@bastion"]);
+    let run = run.args(&["--ssh-known-hosts", "/nonexistent/hosts"]);
+    world.closes(run, 2, &["no file /nonexistent/hosts", "`ssh-keyscan`"]);
     for bad in [
         "-oProxyCommand=touch${IFS}x",
         "h;id",
